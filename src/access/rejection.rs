@@ -1,0 +1,154 @@
+//! Why a request does not pass, and the only mapping from a reason to a status.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+/// The stable names of DESIGN.md section 7: in the response, the log line and the metric alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Code {
+    Unauthenticated,
+    InvalidCredential,
+    AmbiguousCredential,
+    KindNotAllowed,
+    CrossSiteRequest,
+    StytchUnavailable,
+    KeysUnavailable,
+    NoRoute,
+    BadRequest,
+    AmbiguousPath,
+    MethodNotAllowed,
+    HeaderTooLarge,
+    BodyTooLarge,
+    LoopDetected,
+    RateLimited,
+    UpstreamUnreachable,
+    UpstreamProtocol,
+    UpstreamTimeout,
+    NoHealthyUpstream,
+    Overloaded,
+}
+
+impl Code {
+    /// Every code, in the order of their discriminants; metrics count by position in it.
+    pub const ALL: [Self; 20] = [
+        Self::Unauthenticated,
+        Self::InvalidCredential,
+        Self::AmbiguousCredential,
+        Self::KindNotAllowed,
+        Self::CrossSiteRequest,
+        Self::StytchUnavailable,
+        Self::KeysUnavailable,
+        Self::NoRoute,
+        Self::BadRequest,
+        Self::AmbiguousPath,
+        Self::MethodNotAllowed,
+        Self::HeaderTooLarge,
+        Self::BodyTooLarge,
+        Self::LoopDetected,
+        Self::RateLimited,
+        Self::UpstreamUnreachable,
+        Self::UpstreamProtocol,
+        Self::UpstreamTimeout,
+        Self::NoHealthyUpstream,
+        Self::Overloaded,
+    ];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unauthenticated => "unauthenticated",
+            Self::InvalidCredential => "invalid_credential",
+            Self::AmbiguousCredential => "ambiguous_credential",
+            Self::KindNotAllowed => "kind_not_allowed",
+            Self::CrossSiteRequest => "cross_site_request",
+            Self::StytchUnavailable => "stytch_unavailable",
+            Self::KeysUnavailable => "keys_unavailable",
+            Self::NoRoute => "no_route",
+            Self::BadRequest => "bad_request",
+            Self::AmbiguousPath => "ambiguous_path",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::HeaderTooLarge => "header_too_large",
+            Self::BodyTooLarge => "body_too_large",
+            Self::LoopDetected => "loop_detected",
+            Self::RateLimited => "rate_limited",
+            Self::UpstreamUnreachable => "upstream_unreachable",
+            Self::UpstreamProtocol => "upstream_protocol",
+            Self::UpstreamTimeout => "upstream_timeout",
+            Self::NoHealthyUpstream => "no_healthy_upstream",
+            Self::Overloaded => "overloaded",
+        }
+    }
+
+    /// No `_` arm: a new code must choose its status.
+    #[must_use]
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::Unauthenticated | Self::InvalidCredential | Self::AmbiguousCredential => {
+                StatusCode::UNAUTHORIZED
+            }
+            Self::KindNotAllowed | Self::CrossSiteRequest => StatusCode::FORBIDDEN,
+            Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::BadRequest | Self::AmbiguousPath => StatusCode::BAD_REQUEST,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::LoopDetected => StatusCode::LOOP_DETECTED,
+            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Self::UpstreamUnreachable | Self::UpstreamProtocol => StatusCode::BAD_GATEWAY,
+            Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::StytchUnavailable | Self::KeysUnavailable | Self::NoHealthyUpstream | Self::Overloaded => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        }
+    }
+
+    /// One sentence a person who meets this answer can act on. It never says which check failed.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Unauthenticated => "Sign-in is required",
+            Self::InvalidCredential => "The session is not valid; sign in again",
+            Self::AmbiguousCredential => "The request carries credentials of different identities",
+            Self::KindNotAllowed => "This kind of credential is not accepted here",
+            Self::CrossSiteRequest => "The request came from another site",
+            Self::StytchUnavailable => "The session could not be checked; try again shortly",
+            Self::KeysUnavailable => "Sessions cannot be checked yet; try again shortly",
+            Self::NoRoute => "Nothing is served at this address",
+            Self::BadRequest => "The request is malformed",
+            Self::AmbiguousPath => "The path can be read in more than one way",
+            Self::MethodNotAllowed => "This method is not allowed",
+            Self::HeaderTooLarge => "The request head is too large",
+            Self::BodyTooLarge => "The request body is too large",
+            Self::LoopDetected => "The request has passed this gateway before",
+            Self::RateLimited => "Too many requests; slow down",
+            Self::UpstreamUnreachable => "The application cannot be reached",
+            Self::UpstreamProtocol => "The application gave an answer that is not HTTP",
+            Self::UpstreamTimeout => "The application did not answer in time",
+            Self::NoHealthyUpstream => "No healthy instance of the application is left",
+            Self::Overloaded => "The gateway is at its limit; try again shortly",
+        }
+    }
+}
+
+/// A request that is turned back: the code everybody sees and the reason only the log sees.
+#[derive(Debug, Clone)]
+pub struct Rejection {
+    pub code: Code,
+    /// For the log. Never holds a credential.
+    pub reason: &'static str,
+    pub retry_after: Option<Duration>,
+}
+
+impl Rejection {
+    #[must_use]
+    pub const fn new(code: Code, reason: &'static str) -> Self {
+        Self { code, reason, retry_after: None }
+    }
+
+    #[must_use]
+    pub const fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+}

@@ -1,0 +1,259 @@
+//! The configuration the rest of the program may rely on.
+//!
+//! What a person may write is [`raw`]; what comes out of its validation is here, holding parsed
+//! values only, so that nothing is checked a second time. Every mistake is reported at once.
+//! Nothing outside this module reads a settings file or the environment.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Method, Uri};
+use ipnet::IpNet;
+
+use crate::access::route::{HostPattern, PathPattern};
+use crate::identity::template::Template;
+
+pub mod secret;
+
+pub use secret::Secret;
+
+/// Everything an operator decided, parsed and checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub stytch: Stytch,
+    pub server: Server,
+    pub admin: Admin,
+    pub session: Session,
+    pub identity: Identity,
+    /// In the order of their names; routes refer to them by index.
+    pub upstreams: Vec<Arc<Upstream>>,
+    /// In the order of the file; the route table sorts them by specificity.
+    pub routes: Vec<Arc<Route>>,
+    pub rate_limit: RateLimit,
+    pub telemetry: Telemetry,
+    /// Every file whose change may change this configuration: settings and secrets.
+    pub watched: Vec<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Vertical {
+    B2b,
+    Consumer,
+}
+
+/// How to reach Stytch and what to expect of its tokens.
+#[derive(Debug, Clone)]
+pub struct Stytch {
+    pub project_id: String,
+    pub secret: Secret,
+    pub vertical: Vertical,
+    /// Without a trailing slash.
+    pub api_url: Uri,
+    /// Every `iss` accepted: `stytch.com/<project_id>`, the API's own URL when it is a custom
+    /// domain, and the configured extra ones (REFERENCE.md 4.1).
+    pub issuers: Vec<String>,
+    pub public_token: Option<String>,
+    pub timeout: Duration,
+    pub jwks_refresh: Duration,
+    pub policy_refresh: Duration,
+    pub domain: Option<String>,
+    pub key_cache_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listen {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+#[derive(Debug, Clone)]
+pub struct Server {
+    pub listen: Vec<Listen>,
+    pub public_url: Option<Uri>,
+    /// Threads that serve requests, each with a socket and pools of its own.
+    pub workers: usize,
+    pub trusted_proxies: Vec<IpNet>,
+    pub limits: Limits,
+    pub timeouts: ServerTimeouts,
+}
+
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes of a request head, its request line included.
+    pub header_bytes: usize,
+    pub headers: usize,
+    /// Bytes of a request body, declared or chunked.
+    pub body: u64,
+    pub connections: usize,
+    pub connections_per_address: Option<usize>,
+}
+
+#[derive(Debug, Clone)]
+pub struct ServerTimeouts {
+    /// From the first byte of a head (or from accept) to its last.
+    pub header: Duration,
+    pub idle: Duration,
+    pub drain: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub struct Admin {
+    pub listen: SocketAddr,
+}
+
+/// Where credentials are found and how long Stytch's word about them counts.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// Cookie with the opaque token.
+    pub cookie: String,
+    pub jwt_cookie: String,
+    pub header: Option<HeaderName>,
+    pub bearer: bool,
+    pub websocket_query: Option<String>,
+    pub max_staleness: Duration,
+    pub refresh_ahead: bool,
+    pub outage_grace: Duration,
+    pub negative_ttl: Duration,
+    pub leeway: Duration,
+    pub cookies: Cookies,
+    /// Verified sessions remembered, in all workers together.
+    pub capacity: usize,
+}
+
+#[derive(Debug, Clone)]
+pub struct Cookies {
+    pub domain: Option<String>,
+    pub http_only: bool,
+    pub secure: bool,
+    pub same_site: SameSite,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SameSite {
+    Lax,
+    Strict,
+    None,
+}
+
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// Header to template: the defaults (unless switched off) with the configured ones over them.
+    pub headers: Vec<(HeaderName, Template)>,
+    pub profile_ttl: Duration,
+    pub forward_credentials: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    pub name: String,
+    pub targets: Vec<Target>,
+    pub timeouts: UpstreamTimeouts,
+    /// Idle connections kept by each worker, and the most it opens at once.
+    pub max_connections: Option<usize>,
+    pub host: UpstreamHost,
+}
+
+/// One address of an upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// `host` may be a name, resolved at each connect.
+    Tcp { host: String, port: u16 },
+    Unix(PathBuf),
+}
+
+#[derive(Debug, Clone)]
+pub struct UpstreamTimeouts {
+    pub connect: Duration,
+    /// From the request to the head of the response.
+    pub response: Duration,
+    /// Between two pieces of a body, in either direction.
+    pub idle: Duration,
+}
+
+/// The `Host` an upstream is given.
+#[derive(Debug, Clone)]
+pub enum UpstreamHost {
+    Preserve,
+    /// The host and port of the target's URL.
+    Target,
+    Fixed(HeaderValue),
+}
+
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// What logs and metrics call it: `host path` as written, methods in brackets where named.
+    pub name: String,
+    pub host: HostPattern,
+    pub path: PathPattern,
+    /// None: every method.
+    pub methods: Option<Vec<Method>>,
+    /// Index into [`Config::upstreams`].
+    pub upstream: usize,
+    pub auth: Auth,
+    /// This route's own identity headers, over those of [`Identity::headers`].
+    pub headers: Vec<(HeaderName, Template)>,
+    pub strip_prefix: Option<String>,
+    pub timeouts: Option<UpstreamTimeouts>,
+    pub max_body: MaxBody,
+    pub cors_preflight: CorsPreflight,
+    /// Whether `%2F` may stand in the path (`encoded_slashes = "keep"`).
+    pub encoded_slashes: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Auth {
+    Required,
+    Optional,
+    None,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MaxBody {
+    Bytes(u64),
+    Unlimited,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CorsPreflight {
+    /// Preflights are judged like any request.
+    Deny,
+    /// True preflights pass without identity.
+    Forward,
+}
+
+/// A number of events in a window of time, as in `"120/min"`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rate {
+    pub count: u32,
+    pub per: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub struct RateLimit {
+    /// Refused credentials, for each client address. None: no limit.
+    pub failures: Option<Rate>,
+    /// Events allowed at once; by default as many as the rate counts.
+    pub burst: Option<u32>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogFormat {
+    Json,
+    Text,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogTarget {
+    Stdout,
+    Off,
+    File(PathBuf),
+}
+
+#[derive(Debug, Clone)]
+pub struct Telemetry {
+    pub log: LogFormat,
+    pub level: tracing::Level,
+    pub access_log: LogTarget,
+}
