@@ -1,1 +1,6 @@
+//! A reverse proxy that checks every request's Stytch session in front of services that know
+//! nothing of Stytch.
 
+pub mod access;
+pub mod config;
+pub mod identity;
