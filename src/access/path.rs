@@ -1,11 +1,536 @@
 //! The path of a request, in the one spelling that is matched and forwarded.
+//!
+//! What holds: whatever [`normalise`] returns is the same path to every server behind us, however
+//! often it decodes and whichever separators it knows. A path that two servers could read
+//! differently is refused, never repaired (DESIGN.md section 3, ATTACKS.md section 4). Judged and
+//! forwarded bytes are one value, and normalising them again changes nothing.
 
 use std::borrow::Cow;
+
+use super::rejection::{Code, Rejection};
 
 /// A path in the only spelling that is matched and forwarded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Normal<'a> {
     pub path: Cow<'a, str>,
-    /// Whether `%2F` stands in it, which only some routes allow.
+    /// Whether `%2F` stands in it, which only a route with `encoded_slashes = "keep"` allows.
     pub encoded_slash: bool,
+}
+
+/// A path that can be read in more than one way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Ambiguous {
+    /// For the log.
+    pub reason: &'static str,
+}
+
+impl From<Ambiguous> for Rejection {
+    fn from(ambiguous: Ambiguous) -> Self {
+        Self::new(Code::AmbiguousPath, ambiguous.reason)
+    }
+}
+
+const fn no<T>(reason: &'static str) -> Result<T, Ambiguous> {
+    Err(Ambiguous { reason })
+}
+
+/// Brings a path, without its query, into the spelling that is matched and forwarded.
+///
+/// Escaped unreserved characters are decoded and other escapes get upper-case digits (RFC 3986
+/// section 6.2.2); nothing else is changed. A clean path is read once and not copied.
+///
+/// # Errors
+/// When servers could disagree about what the path names.
+pub fn normalise(path: &str) -> Result<Normal<'_>, Ambiguous> {
+    if path.as_bytes().first() != Some(&b'/') {
+        return no("the path does not begin with a slash");
+    }
+    if is_clean(path.as_bytes()) {
+        return Ok(Normal { path: Cow::Borrowed(path), encoded_slash: false });
+    }
+    check_bytes(path.as_bytes())?;
+    check_empty_segments(path.as_bytes())?;
+    if !path.contains('%') {
+        check_dot_segments(path)?;
+        return Ok(Normal { path: Cow::Borrowed(path), encoded_slash: false });
+    }
+    let path = respell(path)?;
+    let Ok(meaning) = String::from_utf8(decode(path.as_bytes())) else {
+        return no("an escape is not UTF-8");
+    };
+    check_characters(&meaning)?;
+    check_dot_segments(&meaning)?;
+    check_blank_segments(&meaning)?;
+    if meaning.contains('%') {
+        check_further_decoding(&meaning)?;
+    }
+    Ok(Normal { encoded_slash: path.contains("%2F"), path })
+}
+
+/// Takes `prefix` off a normal path, for `strip_prefix`. What is left begins with a slash; a path
+/// equal to the prefix leaves `/`.
+///
+/// # Errors
+/// When the path is not the prefix or something under it, or when what is left is not normal
+/// (ATTACKS.md D15).
+pub fn cut_prefix<'a>(path: &'a str, prefix: &str) -> Result<&'a str, Ambiguous> {
+    let mut rest = path;
+    let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+    for want in prefix.split('/').skip(1) {
+        let Some(from_segment) = rest.strip_prefix('/') else {
+            return no("the path is not under the prefix to strip");
+        };
+        let end = from_segment.find('/').unwrap_or(from_segment.len());
+        let (segment, tail) = from_segment.split_at(end);
+        if !means(segment, &decode(want.as_bytes())) {
+            return no("the path is not under the prefix to strip");
+        }
+        rest = tail;
+    }
+    if rest.is_empty() {
+        return Ok("/");
+    }
+    match normalise(rest)?.path {
+        Cow::Borrowed(rest) => Ok(rest),
+        Cow::Owned(_) => no("the path is not normal once its prefix is stripped"),
+    }
+}
+
+/// Decodes every escape once. What is not an escape stays as it is.
+pub(super) fn decode(text: &[u8]) -> Vec<u8> {
+    Decoded(text).collect()
+}
+
+/// Whether a segment says this once decoded, as the server behind us would read it.
+pub(super) fn means(segment: &str, meaning: &[u8]) -> bool {
+    Decoded(segment.as_bytes()).eq(meaning.iter().copied())
+}
+
+/// The bytes of a text with its escapes decoded once.
+struct Decoded<'a>(&'a [u8]);
+
+impl Iterator for Decoded<'_> {
+    type Item = u8;
+
+    fn next(&mut self) -> Option<u8> {
+        let (byte, rest) = match *self.0 {
+            [b'%', high, low, ref rest @ ..] => match (hex(high), hex(low)) {
+                (Some(high), Some(low)) => (high << 4 | low, rest),
+                _ => (b'%', &self.0[1..]),
+            },
+            [byte, ref rest @ ..] => (byte, rest),
+            [] => return None,
+        };
+        self.0 = rest;
+        Some(byte)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.0.len() / 3, Some(self.0.len()))
+    }
+}
+
+const fn hex(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+const fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+const OTHER: u8 = 0;
+const ORDINARY: u8 = 1;
+const DOT: u8 = 2;
+const SLASH: u8 = 3;
+
+/// What the fast pass thinks of each byte: everything `OTHER` goes the slow way.
+static CLASSES: [u8; 256] = {
+    let mut classes = [OTHER; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        if is_unreserved(byte as u8) || matches!(byte as u8, b'!' | b'$' | b'&' | b'\'' | b'(' | b')') {
+            classes[byte] = ORDINARY;
+        }
+        if matches!(byte as u8, b'*' | b'+' | b',' | b'=' | b':' | b'@') {
+            classes[byte] = ORDINARY;
+        }
+        byte += 1;
+    }
+    classes[b'.' as usize] = DOT;
+    classes[b'/' as usize] = SLASH;
+    classes
+};
+
+/// Whether nothing in the path needs a second look. A segment that begins with a dot does.
+fn is_clean(path: &[u8]) -> bool {
+    let mut before = ORDINARY;
+    for &byte in path {
+        let class = CLASSES[usize::from(byte)];
+        if class == OTHER || (before == SLASH && class >= DOT) {
+            return false;
+        }
+        before = class;
+    }
+    true
+}
+
+/// Refuses what never stands in a path, whatever it would mean.
+fn check_bytes(path: &[u8]) -> Result<(), Ambiguous> {
+    for &byte in path {
+        match byte {
+            0..=0x1f | 0x7f => return no("a control character stands in the path"),
+            b' ' => return no("a space stands in the path"),
+            b'\\' => return no("a backslash stands in the path"),
+            b'?' | b'#' => return no("a query or fragment stands in the path"),
+            0x80.. => return no("the path is not ASCII"),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn check_empty_segments(path: &[u8]) -> Result<(), Ambiguous> {
+    if path.windows(2).any(|pair| pair == b"//") {
+        return no("a segment of the path is empty");
+    }
+    Ok(())
+}
+
+/// Escapes as RFC 3986 wants them; refuses what is none.
+fn respell(path: &str) -> Result<Cow<'_, str>, Ambiguous> {
+    let mut out = String::with_capacity(path.len());
+    let mut rest = path;
+    while let Some(at) = rest.find('%') {
+        out.push_str(&rest[..at]);
+        let digits = rest.as_bytes().get(at + 1..at + 3);
+        let Some((Some(high), Some(low))) = digits.map(|digits| (hex(digits[0]), hex(digits[1]))) else {
+            return no("an escape in the path is not `%` and two hexadecimal digits");
+        };
+        let byte = high << 4 | low;
+        if is_unreserved(byte) {
+            out.push(char::from(byte));
+        } else {
+            push_escape(&mut out, byte);
+        }
+        rest = &rest[at + 3..];
+    }
+    out.push_str(rest);
+    Ok(if out == path { Cow::Borrowed(path) } else { Cow::Owned(out) })
+}
+
+/// Writes a byte as `%XX`.
+pub(crate) fn push_escape(out: &mut String, byte: u8) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    out.push('%');
+    out.push(char::from(DIGITS[usize::from(byte >> 4)]));
+    out.push(char::from(DIGITS[usize::from(byte & 15)]));
+}
+
+/// Refuses characters that some server takes for a separator, a dot or an end.
+fn check_characters(meaning: &str) -> Result<(), Ambiguous> {
+    for character in meaning.chars() {
+        match character {
+            '\\' => return no("an escaped backslash stands in the path"),
+            // Full-width, small and leader forms that compatibility folding turns into `.`, `..`,
+            // `/` and `\`, with the two slashes that best-fit conversion turns into `/`.
+            '\u{ff0e}' | '\u{ff0f}' | '\u{ff3c}' | '\u{fe52}' | '\u{fe68}' | '\u{2024}' | '\u{2025}'
+            | '\u{2044}' | '\u{2215}' => {
+                return no("an escaped character stands in the path that folds into a dot or slash");
+            }
+            _ if character.is_control() => return no("an escaped control character stands in the path"),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Refuses `.` and `..`, also with parameters or blanks that a server would drop. An escaped slash
+/// counts as a separator here, since whoever decodes it would see a dot segment.
+fn check_dot_segments(meaning: &str) -> Result<(), Ambiguous> {
+    for segment in meaning.split('/') {
+        if !segment.starts_with(|first: char| first == '.' || first.is_whitespace()) {
+            continue;
+        }
+        let name = segment.split(';').next().unwrap_or_default().trim();
+        if name == "." || name == ".." {
+            return no("a dot segment stands in the path");
+        }
+    }
+    Ok(())
+}
+
+fn check_blank_segments(meaning: &str) -> Result<(), Ambiguous> {
+    if meaning.split('/').any(|segment| !segment.is_empty() && segment.trim().is_empty()) {
+        return no("a segment of the path is blank");
+    }
+    Ok(())
+}
+
+/// Refuses escaped percent signs that hide something from us which a server that decodes more
+/// than once would find. The rounds are bounded, so this stays linear.
+fn check_further_decoding(meaning: &str) -> Result<(), Ambiguous> {
+    const ROUNDS: usize = 8;
+    let slashes = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'/').count();
+    let mut bytes = meaning.as_bytes().to_vec();
+    for _ in 0..ROUNDS {
+        let further = decode(&bytes);
+        if further == bytes {
+            let wide = |at: &[u8]| {
+                at[0] == b'%' && at[1] | 0x20 == b'u' && at[2..].iter().all(u8::is_ascii_hexdigit)
+            };
+            if slashes(&bytes) > slashes(meaning.as_bytes()) {
+                return no("a doubly escaped slash stands in the path");
+            }
+            if bytes.windows(6).any(wide) || is_overlong(&bytes) {
+                return no("a doubly escaped character stands in the path");
+            }
+            let text = String::from_utf8_lossy(&bytes);
+            check_characters(&text)?;
+            return check_dot_segments(&text);
+        }
+        bytes = further;
+    }
+    no("the path is escaped too many times")
+}
+
+/// Whether bytes hold a longer UTF-8 form than its character needs, which lax decoders accept.
+fn is_overlong(bytes: &[u8]) -> bool {
+    bytes.iter().any(|byte| matches!(byte, 0xc0 | 0xc1))
+        || bytes.windows(2).any(|pair| matches!(pair, [0xe0, 0x80..=0x9f] | [0xf0, 0x80..=0x8f]))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn normal(path: &str) -> String {
+        normalise(path).unwrap_or_else(|refused| panic!("{path}: {refused}")).path.into_owned()
+    }
+
+    #[test]
+    fn clean_paths_are_not_copied() {
+        for path in [
+            "/",
+            "/admin",
+            "/admin/",
+            "/a/b-c/d_e/f~g/1.2.3",
+            "/.well-known/x",
+            "/...",
+            "/a/..b",
+            "/a/b..",
+            "/a;x=1/b",
+            "/a|b/[c]",
+            "/@me/a:b,c=d+e&f",
+            "/caf%C3%A9",
+            "/a%20b",
+            "/100%25",
+            "/a%40b",
+            "/x%2520y",
+            "/save-20%25defense",
+        ] {
+            let normal = normalise(path).unwrap_or_else(|refused| panic!("{path}: {refused}"));
+            assert!(matches!(normal.path, Cow::Borrowed(same) if same == path), "{path}");
+            assert!(!normal.encoded_slash, "{path}");
+        }
+    }
+
+    #[test]
+    fn escapes_have_one_spelling() {
+        for (path, expected) in [
+            ("/%61dmin", "/admin"),
+            ("/adm%69n", "/admin"),
+            ("/a%2db", "/a-b"),
+            ("/a%7E%5f", "/a~_"),
+            ("/a%c3%a9", "/a%C3%A9"),
+            ("/a%3ab", "/a%3Ab"),
+            ("/1%2e2", "/1.2"),
+            ("/%2ehidden", "/.hidden"),
+        ] {
+            assert_eq!(normal(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn an_escaped_slash_is_kept_and_told() {
+        for (path, expected) in [("/a%2fb", "/a%2Fb"), ("/https%3A%2F%2Fx", "/https%3A%2F%2Fx")] {
+            let normal = normalise(path).unwrap();
+            assert_eq!(normal.path, expected);
+            assert!(normal.encoded_slash);
+        }
+    }
+
+    #[test]
+    fn what_servers_read_differently_is_refused() {
+        for path in [
+            "",
+            "*",
+            "admin/x",
+            "http:http://internal/admin",
+            "/public/../admin",
+            "/public/..",
+            "/..",
+            "/.",
+            "/./",
+            "/a/./b",
+            "/public/%2e%2e/admin",
+            "/public/.%2E/admin",
+            "/public/%2e./admin",
+            "/%2e",
+            "/public/..;/admin",
+            "/public/..;x=1/admin",
+            "/public/%2e%2e%3b/admin",
+            "/public/.;/admin",
+            "/public/..%20/admin",
+            "/public/%20../admin",
+            "//admin",
+            "/public//../admin",
+            "/a//",
+            "/public%2f..%2fadmin",
+            "/public%2F..",
+            "/public%5c..%5cadmin",
+            "/public\\..\\admin",
+            "/a%00b",
+            "/a%0d%0ab",
+            "/a\tb",
+            "/a\u{7f}",
+            "/a%7f",
+            "/a%C2%85",
+            "/a b",
+            "/caf\u{e9}",
+            "/%zz",
+            "/%u0061",
+            "/%2",
+            "/%",
+            "/a%",
+            "/%c0%ae%c0%ae/admin",
+            "/%ff",
+            "/%e0%80%af",
+            "/org/%20/settings",
+            "/org/%20%20",
+            "/org/%C2%A0/x",
+            "/%252e%252e/admin",
+            "/%252e",
+            "/a%252fb",
+            "/a%255cb",
+            "/a%2500",
+            "/a%25252e%25252e%25252f",
+            "/%252%65/x",
+            "/%252%2565/x",
+            "/..%253b/x",
+            "/%25c0%25ae",
+            "/%25u002e",
+            "/a%ef%bc%8e",
+            "/a%EF%BC%8F",
+            "/a%EF%BC%BC",
+            "/%25EF%25BC%258E",
+            "/a?b",
+            "/public#/../admin",
+        ] {
+            assert!(normalise(path).is_err(), "{path:?} passed");
+        }
+        assert!(normalise(&format!("/{}", "%25".repeat(3000))).is_ok());
+        assert!(normalise(&format!("/%{}2e", "25".repeat(3000))).is_err());
+        assert!(normalise(&"/..".repeat(3000)).is_err());
+        assert!(normalise(&"/a".repeat(10_000)).is_ok());
+    }
+
+    #[test]
+    fn a_prefix_is_cut_at_a_segment() {
+        for (path, prefix, left) in [
+            ("/api", "/api", "/"),
+            ("/api/", "/api", "/"),
+            ("/api/x/y", "/api", "/x/y"),
+            ("/api/x", "/api/", "/x"),
+            ("/api/v1/x", "/api/v1", "/x"),
+            ("/%40api/x", "/@api", "/x"),
+            ("/x", "/", "/x"),
+        ] {
+            assert_eq!(cut_prefix(path, prefix), Ok(left), "{path} without {prefix}");
+        }
+        for (path, prefix) in [("/apix", "/api"), ("/ap", "/api"), ("/", "/api"), ("/api//x", "/api")] {
+            assert!(cut_prefix(path, prefix).is_err(), "{path} without {prefix}");
+        }
+    }
+
+    /// Everything a chain of lax servers might make of a path.
+    fn every_decoding(path: &str) -> Vec<Vec<u8>> {
+        let mut all = vec![path.as_bytes().to_vec()];
+        loop {
+            let last = all.last().unwrap();
+            let next = decode(last);
+            if next == *last {
+                return all;
+            }
+            all.push(next);
+        }
+    }
+
+    fn pieces() -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            8 => "[a-zA-Z0-9]{1,3}",
+            6 => Just("/".to_owned()),
+            3 => Just(".".to_owned()),
+            2 => prop::sample::select(vec![";", " ", "\\", "%", "25", "2e", "2F", "5c", "\u{ff0e}", "#", "?", "\0"])
+                .prop_map(str::to_owned),
+            4 => "%[0-9a-fA-F]{2}",
+            4 => "%(25){0,3}(2[eEfF]|5[cC]|00|20|3[bB])",
+            1 => any::<char>().prop_map(String::from),
+        ];
+        prop::collection::vec(piece, 0..16).prop_map(|pieces| format!("/{}", pieces.concat()))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn any_text_is_answered(text in any::<String>()) {
+            let _ = normalise(&text);
+        }
+
+        #[test]
+        fn normalising_again_changes_nothing(path in pieces()) {
+            if let Ok(first) = normalise(&path) {
+                let second = normalise(&first.path);
+                prop_assert_eq!(second, Ok(first.clone()));
+                prop_assert_eq!(decode(first.path.as_bytes()), decode(path.as_bytes()));
+            }
+        }
+
+        #[test]
+        fn nothing_dangerous_survives_any_number_of_decodings(path in pieces()) {
+            if let Ok(normal) = normalise(&path) {
+                let slashes = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'/').count();
+                let readings = every_decoding(&normal.path);
+                let once = readings.get(1).unwrap_or(&readings[0]);
+                for reading in &readings {
+                    prop_assert!(!reading.iter().any(|byte| byte.is_ascii_control() || *byte == b'\\'));
+                    prop_assert!(slashes(reading) <= slashes(once));
+                    for segment in reading.split(|byte| *byte == b'/') {
+                        let name = segment.split(|byte| *byte == b';').next().unwrap();
+                        prop_assert!(name != b"." && name != b"..", "{}", normal.path);
+                    }
+                }
+                prop_assert!(normal.path.starts_with('/') && !normal.path.contains("//"));
+                prop_assert!(normal.path.is_ascii());
+                prop_assert_eq!(normal.encoded_slash, normal.path.contains("%2F"));
+            }
+        }
+
+        #[test]
+        fn what_is_left_of_a_prefix_is_normal(path in pieces(), prefix in "(/[a-z]{1,2}){0,2}/?") {
+            if let Ok(left) = normalise(&path).and_then(|normal| {
+                cut_prefix(&normal.path, &prefix).map(str::to_owned)
+            }) {
+                prop_assert_eq!(normal(&left), left);
+            }
+        }
+    }
 }
