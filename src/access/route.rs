@@ -54,6 +54,9 @@ impl fmt::Display for PathPattern {
 ///
 /// # Errors
 /// When a name stands twice.
-pub fn capture_names<'p>(_host: &'p HostPattern, _path: &'p PathPattern) -> Result<Vec<&'p str>, PatternError> {
+pub fn capture_names<'p>(
+    _host: &'p HostPattern,
+    _path: &'p PathPattern,
+) -> Result<Vec<&'p str>, PatternError> {
     Ok(Vec::new())
 }
