@@ -1,6 +1,6 @@
 //! The configuration the rest of the program may rely on.
 //!
-//! What a person may write is [`raw`]; what comes out of its validation is here, holding parsed
+//! What a person may write is `raw`; what comes out of its validation is here, holding parsed
 //! values only, so that nothing is checked a second time. Every mistake is reported at once.
 //! Nothing outside this module reads a settings file or the environment.
 
@@ -11,12 +11,26 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, Uri};
 use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::access::route::{HostPattern, PathPattern};
 use crate::identity::template::Template;
 
+mod environment;
+mod layer;
+mod load;
+mod problems;
+mod raw;
+mod schema;
 pub mod secret;
+mod shape;
+mod units;
+mod validate;
 
+pub use environment::variables;
+pub use load::{ConfigError, Loaded, load};
+pub use schema::schema;
 pub use secret::Secret;
 
 /// Everything an operator decided, parsed and checked.
@@ -37,7 +51,9 @@ pub struct Config {
     pub watched: Vec<PathBuf>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
 pub enum Vertical {
     B2b,
     Consumer,
@@ -130,7 +146,9 @@ pub struct Cookies {
     pub same_site: SameSite,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
 pub enum SameSite {
     Lax,
     Strict,
@@ -205,7 +223,9 @@ pub struct Route {
     pub encoded_slashes: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
 pub enum Auth {
     Required,
     Optional,
@@ -218,7 +238,9 @@ pub enum MaxBody {
     Unlimited,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
 pub enum CorsPreflight {
     /// Preflights are judged like any request.
     Deny,
@@ -241,7 +263,9 @@ pub struct RateLimit {
     pub burst: Option<u32>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
 pub enum LogFormat {
     Json,
     Text,
@@ -260,3 +284,6 @@ pub struct Telemetry {
     pub level: tracing::Level,
     pub access_log: LogTarget,
 }
+
+#[cfg(test)]
+mod tests;

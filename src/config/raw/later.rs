@@ -1,0 +1,302 @@
+//! Sections and tables whose part of the program is still to come.
+//!
+//! They are here so that their keys are checked for spelling and shown in the schema. Anything
+//! set in them, other than to its default, is refused as "not available yet".
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{OneOrMany, Period};
+
+/// A listener for https beside the plain one.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct ServerTls {
+    /// An address with a port, or a list of them.
+    pub(in crate::config) listen: Option<OneOrMany>,
+    /// The certificate chain, a PEM file.
+    pub(in crate::config) cert: Option<String>,
+    /// Its private key, a PEM file.
+    pub(in crate::config) key: Option<String>,
+    /// Further certificates, chosen by the name that the client asks for.
+    pub(in crate::config) certificates: Vec<Certificate>,
+    /// The authorities that client certificates must come from, a PEM file. By default none are asked for.
+    pub(in crate::config) client_ca: Option<String>,
+    /// The oldest version of TLS to accept. By default `"1.2"`.
+    pub(in crate::config) min_version: Option<TlsVersion>,
+}
+
+/// A certificate and its key.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Certificate {
+    /// The certificate chain, a PEM file.
+    pub(in crate::config) cert: String,
+    /// Its private key, a PEM file.
+    pub(in crate::config) key: String,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub(in crate::config) enum TlsVersion {
+    #[serde(rename = "1.2")]
+    Tls12,
+    #[serde(rename = "1.3")]
+    Tls13,
+}
+
+/// A signed token beside the identity headers.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Assertion {
+    /// The header that carries it. By default `X-Stytch-Assertion`.
+    pub(in crate::config) header: Option<String>,
+    /// The private key that signs it, a PEM file.
+    pub(in crate::config) key_file: Option<String>,
+    /// Its `aud` claim.
+    pub(in crate::config) audience: Option<String>,
+    /// How long it is valid. By default `60s`.
+    pub(in crate::config) ttl: Option<Period>,
+}
+
+/// Checks that take an instance out of service while it fails them.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Health {
+    /// The path asked for.
+    pub(in crate::config) path: Option<String>,
+    /// How often.
+    pub(in crate::config) interval: Option<Period>,
+    /// How long the answer may take.
+    pub(in crate::config) timeout: Option<Period>,
+}
+
+/// How to reach an upstream over https.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct UpstreamTls {
+    /// The authorities to trust, a PEM file. By default the public ones.
+    pub(in crate::config) ca: Option<String>,
+    /// The certificate to present, a PEM file.
+    pub(in crate::config) cert: Option<String>,
+    /// Its private key, a PEM file.
+    pub(in crate::config) key: Option<String>,
+    /// The name its certificate must have. By default that of its URL.
+    pub(in crate::config) server_name: Option<String>,
+}
+
+/// When an instance is taken out of service after failures in a row.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Outlier {
+    /// How many failures.
+    pub(in crate::config) failures: Option<u32>,
+    /// For how long it is left alone.
+    pub(in crate::config) eject: Option<Period>,
+}
+
+/// Which kind of token a credential is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub(in crate::config) enum Kind {
+    Session,
+    M2m,
+    ConnectedApp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub(in crate::config) enum Enforce {
+    On,
+    Observe,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub(in crate::config) enum OnUnauthenticated {
+    #[serde(rename = "auto")]
+    Auto,
+    #[serde(rename = "sign_in")]
+    SignIn,
+    #[serde(rename = "401")]
+    Unauthorized,
+}
+
+/// Who may come: every rule given here must hold.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Allow {
+    /// Ids or slugs of organizations, or a `{name}` that the route captures.
+    pub(in crate::config) organizations: Option<Vec<String>>,
+    /// Roles of which the session must have one.
+    pub(in crate::config) roles: Option<Vec<String>>,
+    /// What Stytch's RBAC policy must permit.
+    pub(in crate::config) permission: Option<Permission>,
+    /// Scopes that the token must have, all of them.
+    pub(in crate::config) scopes: Option<Vec<String>>,
+    /// Custom claims and the value, or list of values, of which one must be equal.
+    pub(in crate::config) claims: Option<BTreeMap<String, serde_json::Value>>,
+    /// Domains of which the verified e-mail address must have one.
+    pub(in crate::config) email_domains: Option<Vec<String>>,
+    /// Types of authentication factor that the session must have, all of them.
+    pub(in crate::config) factors: Option<Vec<String>>,
+    /// Whether the session must have factors of at least two types.
+    pub(in crate::config) mfa: Option<bool>,
+    /// How long ago a factor may have been used last.
+    pub(in crate::config) max_auth_age: Option<Period>,
+    /// `false` refuses sessions of an impersonator.
+    pub(in crate::config) impersonated: Option<bool>,
+}
+
+/// What Stytch's RBAC policy must permit.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Permission {
+    /// The resource's id.
+    pub(in crate::config) resource: String,
+    /// The action on it.
+    pub(in crate::config) action: String,
+    /// Who judges: this gateway with a copy of the policy, or Stytch. By default `"local"`.
+    pub(in crate::config) check: Option<PermissionCheck>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub(in crate::config) enum PermissionCheck {
+    Local,
+    Remote,
+}
+
+/// Sign-in pages served by the gateway.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Signin {
+    /// Whether they are served.
+    pub(in crate::config) enabled: bool,
+    /// The path that they are under.
+    pub(in crate::config) base_path: String,
+    /// The ways to sign in.
+    pub(in crate::config) methods: Vec<SigninMethod>,
+    /// The OAuth providers offered, such as `"google"`.
+    pub(in crate::config) oauth_providers: Vec<String>,
+    /// How long a new session lasts.
+    pub(in crate::config) session_duration: Period,
+    /// Whether someone without an organization may create one.
+    pub(in crate::config) create_organizations: bool,
+    /// How the pages look.
+    pub(in crate::config) brand: Brand,
+    /// A file of texts in place of the built-in ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) texts: Option<String>,
+    /// Further hosts that one may return to after signing in.
+    pub(in crate::config) redirects: Vec<String>,
+    /// The key that signs the state of a sign-in under way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-secret" = true))]
+    pub(in crate::config) state_key: Option<String>,
+    /// A file that holds `state_key`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) state_key_file: Option<String>,
+}
+
+impl Default for Signin {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            base_path: "/_stytch".to_owned(),
+            methods: Vec::new(),
+            oauth_providers: Vec::new(),
+            session_duration: Period::minutes(8 * 60),
+            create_organizations: false,
+            brand: Brand::default(),
+            texts: None,
+            redirects: Vec::new(),
+            state_key: None,
+            state_key_file: None,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub(in crate::config) enum SigninMethod {
+    EmailOtp,
+    SmsOtp,
+    WhatsappOtp,
+    MagicLink,
+    Oauth,
+    Sso,
+}
+
+/// How the sign-in pages look.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Brand {
+    /// The name shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) name: Option<String>,
+    /// An image file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) logo: Option<String>,
+    /// A colour, such as `#1a56db`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) accent: Option<String>,
+}
+
+/// Decisions for nginx `auth_request`, Traefik and Caddy.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct ForwardAuth {
+    /// Whether they are served.
+    pub(in crate::config) enabled: bool,
+}
+
+/// Decisions for Envoy's `ext_authz` filter.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct ExtAuthz {
+    /// Whether they are served.
+    pub(in crate::config) enabled: bool,
+    /// An address with a port.
+    pub(in crate::config) listen: String,
+}
+
+impl Default for ExtAuthz {
+    fn default() -> Self {
+        Self { enabled: false, listen: "127.0.0.1:9191".to_owned() }
+    }
+}
+
+/// Stytch's webhooks.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Webhook {
+    /// Whether they are taken.
+    pub(in crate::config) enabled: bool,
+    /// The secret that signs them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-secret" = true))]
+    pub(in crate::config) secret: Option<String>,
+    /// A file that holds `secret`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) secret_file: Option<String>,
+}
+
+/// Shares verified sessions and sign-outs between replicas.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Cache {
+    /// `redis://…`, also for Valkey. By default everything stays in the process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-secret" = true))]
+    pub(in crate::config) url: Option<String>,
+    /// A file that holds `url`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) url_file: Option<String>,
+}

@@ -1,0 +1,112 @@
+//! `[server]` and `[admin]` as written.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::later::ServerTls;
+use super::{CountLimit, OneOrMany, Period, Size};
+
+/// Where clients connect, and how much of the gateway each may take.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Server {
+    /// An address with a port, or `unix:/path`; or a list of them.
+    pub(in crate::config) listen: OneOrMany,
+    /// The gateway's own address as browsers see it, such as `https://app.example.com`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) public_url: Option<String>,
+    /// Threads that serve requests. By default one for each processor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) workers: Option<usize>,
+    /// A listener for https beside the plain one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-later" = true))]
+    pub(in crate::config) tls: Option<ServerTls>,
+    /// Whether clients may speak HTTP/2. Has an effect on https listeners only.
+    pub(in crate::config) http2: bool,
+    /// Whether connections from trusted proxies begin with a PROXY protocol header.
+    #[schemars(extend("x-later" = true))]
+    pub(in crate::config) proxy_protocol: bool,
+    /// Addresses or networks whose forwarding headers are believed; from anyone else they are dropped.
+    pub(in crate::config) trusted_proxies: Vec<String>,
+    /// What one client may take.
+    pub(in crate::config) limits: Limits,
+    /// How long clients may take.
+    pub(in crate::config) timeouts: ServerTimeouts,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: OneOrMany::One("0.0.0.0:8080".to_owned()),
+            public_url: None,
+            workers: None,
+            tls: None,
+            http2: true,
+            proxy_protocol: false,
+            trusted_proxies: Vec::new(),
+            limits: Limits::default(),
+            timeouts: ServerTimeouts::default(),
+        }
+    }
+}
+
+/// What one client may take.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Limits {
+    /// Bytes of a request's head, its first line included.
+    pub(in crate::config) header_bytes: Size,
+    /// Headers of a request.
+    pub(in crate::config) headers: usize,
+    /// Bytes of a request's body. A route's `max_body` goes before it.
+    pub(in crate::config) body: Size,
+    /// Connections at one time.
+    pub(in crate::config) connections: usize,
+    /// Connections of one client address at one time, or `"off"`.
+    pub(in crate::config) connections_per_address: CountLimit,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            header_bytes: Size::kibibytes(32),
+            headers: 100,
+            body: Size::mebibytes(10),
+            connections: 10_000,
+            connections_per_address: CountLimit(None),
+        }
+    }
+}
+
+/// How long clients may take.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct ServerTimeouts {
+    /// For a whole request head, counted from its first byte.
+    pub(in crate::config) header: Period,
+    /// Between two requests on one connection.
+    pub(in crate::config) idle: Period,
+    /// For the requests that are under way when the gateway is told to stop.
+    pub(in crate::config) drain: Period,
+}
+
+impl Default for ServerTimeouts {
+    fn default() -> Self {
+        Self { header: Period::seconds(10), idle: Period::seconds(75), drain: Period::seconds(25) }
+    }
+}
+
+/// The listener for health checks and metrics.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Admin {
+    /// An address with a port. Serves `/livez`, `/readyz`, `/metrics` and `/status`, to anyone who can reach it.
+    pub(in crate::config) listen: String,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:9090".to_owned() }
+    }
+}

@@ -1,0 +1,81 @@
+//! From what was written to what the program relies on; every mistake on the way is collected.
+//!
+//! Each section has its own file and its own function, which checks everything before it gives
+//! up. The types and quantities are known to be right here; what they mean is not.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::problems::{KeyPath, Problems};
+use super::raw::Raw;
+use super::units::Period;
+use super::{Config, Duration};
+
+mod headers;
+mod route;
+mod server;
+mod session;
+mod stytch;
+mod telemetry;
+mod upstream;
+mod urls;
+
+/// What validation collects beside the values.
+#[derive(Default)]
+pub(super) struct Findings {
+    pub(super) problems: Problems,
+    /// What is allowed, and worth knowing.
+    pub(super) notes: Vec<String>,
+    /// Secret files, whose change matters as much as that of the settings.
+    pub(super) watched: Vec<PathBuf>,
+}
+
+/// Checks everything before reporting anything. None where there is a problem.
+pub(super) fn config(raw: &Raw, findings: &mut Findings) -> Option<Config> {
+    let stytch = stytch::stytch(&raw.stytch, findings);
+    let server = server::server(&raw.server, findings);
+    let admin = server::admin(&raw.admin, server.as_ref(), findings);
+    let session = session::session(&raw.session, findings);
+    let identity = headers::identity(&raw.identity, raw.stytch.vertical, findings);
+    let upstreams = upstream::upstreams(&raw.upstreams, findings);
+    let routes = route::routes(raw, findings);
+    let rate_limit = telemetry::rate_limit(&raw.rate_limit, findings);
+    let telemetry = telemetry::telemetry(&raw.telemetry, findings);
+    headers::profile_notes(identity.as_ref(), &routes, &mut findings.notes);
+
+    let config = Config {
+        stytch: stytch?,
+        server: server?,
+        admin: admin?,
+        session: session?,
+        identity: identity?,
+        upstreams: upstreams.into_iter().map(Arc::new).collect(),
+        routes: routes.into_iter().map(Arc::new).collect(),
+        rate_limit: rate_limit?,
+        telemetry: telemetry?,
+        watched: Vec::new(),
+    };
+    findings.problems.is_empty().then_some(config)
+}
+
+/// A duration that must not be nothing.
+fn positive(period: Period, key: &KeyPath, problems: &mut Problems) -> Duration {
+    if period.0.is_zero() {
+        problems.add(key, "must be longer than 0s");
+    }
+    period.0
+}
+
+/// A count that must not be nothing.
+fn at_least_one(count: usize, key: &KeyPath, problems: &mut Problems) -> usize {
+    if count == 0 {
+        problems.add(key, "must be at least 1");
+    }
+    count
+}
+
+/// Whether `text` is a token as RFC 9110 has it, which is what cookie names and methods are.
+fn is_token(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(allowed)
+}

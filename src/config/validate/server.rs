@@ -1,0 +1,123 @@
+//! `[server]` and `[admin]`: listeners, limits and timeouts.
+
+use std::net::{IpAddr, SocketAddr};
+use std::thread::available_parallelism;
+
+use ipnet::IpNet;
+
+use super::urls::{self, Origin, quoted};
+use super::{Findings, at_least_one, positive};
+use crate::config::problems::{KeyPath, Problems};
+use crate::config::{Admin, Limits, Listen, Server, ServerTimeouts, raw};
+
+/// A smaller request head would not hold what browsers send.
+const SMALLEST_HEAD: u64 = 1 << 10;
+
+pub(super) fn server(raw: &raw::Server, findings: &mut Findings) -> Option<Server> {
+    let problems = &mut findings.problems;
+    let listen = listeners(raw, problems);
+    let public_url_key = KeyPath::of("server.public_url");
+    let public_url = raw.public_url.as_ref().map(|text| {
+        let origin = problems.keep(&public_url_key, Origin::parse(text))?;
+        if !["http", "https"].contains(&origin.scheme.as_str()) {
+            problems.add(&public_url_key, "must begin with http:// or https://");
+        }
+        origin.uri().ok()
+    });
+    let workers = match raw.workers {
+        Some(workers) => at_least_one(workers, &KeyPath::of("server.workers"), problems),
+        None => available_parallelism().map_or(1, usize::from),
+    };
+    let trusted_proxies = trusted_proxies(raw, problems);
+    Some(Server {
+        listen: listen?,
+        public_url: match public_url {
+            Some(url) => Some(url?),
+            None => None,
+        },
+        workers,
+        trusted_proxies,
+        limits: limits(&raw.limits, problems),
+        timeouts: ServerTimeouts {
+            header: positive(raw.timeouts.header, &KeyPath::of("server.timeouts.header"), problems),
+            idle: positive(raw.timeouts.idle, &KeyPath::of("server.timeouts.idle"), problems),
+            drain: raw.timeouts.drain.0,
+        },
+    })
+}
+
+fn listeners(raw: &raw::Server, problems: &mut Problems) -> Option<Vec<Listen>> {
+    let key = KeyPath::of("server.listen");
+    let texts = raw.listen.as_slice();
+    if texts.is_empty() {
+        problems.add(&key, "an empty list leaves nothing to listen on; TLS listeners are not available yet");
+        return None;
+    }
+    let mut known: Vec<Listen> = Vec::new();
+    for (index, text) in texts.iter().enumerate() {
+        let key = if raw.listen.is_one() { key.clone() } else { key.index(index) };
+        let Some(listen) = problems.keep(&key, urls::listen(text)) else { continue };
+        if known.contains(&listen) && !matches!(&listen, Listen::Tcp(address) if address.port() == 0) {
+            problems.add(&key, format!("{text:?} is listed twice"));
+        } else if known.iter().any(|other| overlap(other, &listen)) {
+            problems
+                .add(&key, format!("{text:?} is the same port as another listener that takes every address"));
+        }
+        known.push(listen);
+    }
+    Some(known)
+}
+
+/// Whether both would take the same port of the same address.
+fn overlap(one: &Listen, other: &Listen) -> bool {
+    match (one, other) {
+        (Listen::Tcp(one), Listen::Tcp(other)) => {
+            let same_family = one.is_ipv4() == other.is_ipv4();
+            let any = one.ip().is_unspecified() || other.ip().is_unspecified();
+            one.port() != 0 && one.port() == other.port() && (one == other || (any && same_family))
+        }
+        (Listen::Unix(one), Listen::Unix(other)) => one == other,
+        _ => false,
+    }
+}
+
+fn trusted_proxies(raw: &raw::Server, problems: &mut Problems) -> Vec<IpNet> {
+    let key = KeyPath::of("server.trusted_proxies");
+    let network = |(index, text): (usize, &String)| {
+        let parsed =
+            text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).map_err(|_| {
+                format!("{} is not an address or a network; write one such as \"10.0.0.0/8\"", quoted(text))
+            });
+        problems.keep(&key.index(index), parsed)
+    };
+    raw.trusted_proxies.iter().enumerate().filter_map(network).collect()
+}
+
+fn limits(raw: &raw::Limits, problems: &mut Problems) -> Limits {
+    let key = KeyPath::of("server.limits");
+    let head_key = key.key("header_bytes");
+    if raw.header_bytes.0 < SMALLEST_HEAD {
+        problems.add(&head_key, "must be at least 1KiB");
+    }
+    if raw.header_bytes.0 > 1 << 20 {
+        problems.add(&head_key, "must be at most 1MiB");
+    }
+    Limits {
+        header_bytes: usize::try_from(raw.header_bytes.0).unwrap_or(usize::MAX),
+        headers: at_least_one(raw.headers, &key.key("headers"), problems),
+        body: raw.body.0,
+        connections: at_least_one(raw.connections, &key.key("connections"), problems),
+        connections_per_address: raw.connections_per_address.0.map(|count| count as usize),
+    }
+}
+
+pub(super) fn admin(raw: &raw::Admin, server: Option<&Server>, findings: &mut Findings) -> Option<Admin> {
+    let key = KeyPath::of("admin.listen");
+    let listen: SocketAddr = findings.problems.keep(&key, urls::socket_address(&raw.listen))?;
+    let taken =
+        server.is_some_and(|server| server.listen.iter().any(|other| overlap(other, &Listen::Tcp(listen))));
+    if taken {
+        findings.problems.add(&key, format!("{:?} is already taken by server.listen", raw.listen));
+    }
+    Some(Admin { listen })
+}

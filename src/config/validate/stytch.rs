@@ -1,0 +1,160 @@
+//! `[stytch]`: the project, its secret, and where its API is.
+
+use std::path::{Path, PathBuf};
+
+use super::urls::Origin;
+use super::{Findings, positive};
+use crate::config::problems::{KeyPath, Problems};
+use crate::config::{Secret, Stytch, Vertical, raw};
+
+const TEST_API: &str = "https://test.stytch.com";
+const LIVE_API: &str = "https://api.stytch.com";
+
+pub(super) fn stytch(raw: &raw::Stytch, findings: &mut Findings) -> Option<Stytch> {
+    let project_id = project_id(raw, &mut findings.problems);
+    let secret = secret(raw, findings);
+    let problems = &mut findings.problems;
+    let api = api(raw, project_id.as_deref(), problems);
+    let timeout = positive(raw.timeout, &KeyPath::of("stytch.timeout"), problems);
+    let jwks_refresh = positive(raw.jwks_refresh, &KeyPath::of("stytch.jwks_refresh"), problems);
+    let policy_refresh = raw.policy_refresh.0;
+    check_issuers(raw, problems);
+    let key_cache_file = key_cache_file(raw, problems);
+    if raw.public_token.is_some() {
+        let note = "stytch.public_token has no effect yet: sign-in pages are not available";
+        findings.notes.push(note.to_owned());
+    }
+
+    let (project_id, api) = (project_id?, api?);
+    let mut issuers = vec![format!("stytch.com/{project_id}")];
+    let api_url = api.to_string();
+    if api_url != TEST_API && api_url != LIVE_API {
+        issuers.push(api_url);
+    }
+    issuers.extend(raw.issuers.iter().cloned());
+    issuers.dedup();
+    Some(Stytch {
+        project_id,
+        secret: secret?,
+        vertical: raw.vertical,
+        api_url: api.uri().ok()?,
+        issuers,
+        public_token: raw.public_token.clone(),
+        timeout,
+        jwks_refresh,
+        policy_refresh,
+        domain: None,
+        key_cache_file,
+    })
+}
+
+fn project_id(raw: &raw::Stytch, problems: &mut Problems) -> Option<String> {
+    let key = KeyPath::of("stytch.project_id");
+    let Some(id) = &raw.project_id else {
+        problems.missing(&key, "missing; write the project's id here or set STYTCH_PROJECT_ID");
+        return None;
+    };
+    // The id is not quoted: someone may have put the secret in its place.
+    let rest = id.strip_prefix("project-test-").or_else(|| id.strip_prefix("project-live-"));
+    match rest {
+        None if id.starts_with("secret-") => problems.add(&key, "this is a secret, not a project id"),
+        None => problems.add(&key, "a project id begins with project-test- or project-live-"),
+        Some(rest) if rest.is_empty() || !rest.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') => {
+            problems.add(&key, "not a project id; after its prefix come letters, digits and hyphens alone");
+        }
+        Some(_) => return Some(id.clone()),
+    }
+    None
+}
+
+fn secret(raw: &raw::Stytch, findings: &mut Findings) -> Option<Secret> {
+    let key = KeyPath::of("stytch.secret");
+    let file_key = KeyPath::of("stytch.secret_file");
+    let value = match (&raw.secret, &raw.secret_file) {
+        (Some(_), Some(_)) => {
+            findings.problems.add(&file_key, "given together with stytch.secret; keep one of the two");
+            return None;
+        }
+        (None, None) => {
+            let message = "missing; set stytch.secret_file, stytch.secret or STYTCH_SECRET";
+            if !findings.problems.covers(&file_key) {
+                findings.problems.missing(&key, message);
+            }
+            return None;
+        }
+        (Some(value), None) => value.clone(),
+        (None, Some(path)) => {
+            findings.watched.push(PathBuf::from(path));
+            findings.problems.keep(&file_key, secret_in(Path::new(path)))?
+        }
+    };
+    let key = if raw.secret.is_some() { key } else { file_key };
+    if value.is_empty() {
+        findings.problems.add(&key, "the secret is empty");
+        return None;
+    }
+    if value.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        findings.problems.add(&key, "the secret holds a space or a control character; it is one word");
+        return None;
+    }
+    Some(Secret::new(value))
+}
+
+/// What the file holds, without the line break that editors leave at its end.
+fn secret_in(path: &Path) -> Result<String, String> {
+    let name = path.display();
+    let size = std::fs::metadata(path).map_err(|error| format!("{name} cannot be read: {error}"))?.len();
+    if size > 64 << 10 {
+        return Err(format!("{name} is larger than 64 KiB, which no secret is"));
+    }
+    let bytes = std::fs::read(path).map_err(|error| format!("{name} cannot be read: {error}"))?;
+    let text = String::from_utf8(bytes).map_err(|_| format!("{name} is not text"))?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text).trim_end_matches(['\r', '\n']);
+    if text.is_empty() { Err(format!("{name} is empty")) } else { Ok(text.to_owned()) }
+}
+
+fn api(raw: &raw::Stytch, project_id: Option<&str>, problems: &mut Problems) -> Option<Origin> {
+    let key = KeyPath::of("stytch.api_url");
+    let Some(text) = &raw.api_url else {
+        let live = project_id.is_some_and(|id| id.starts_with("project-live-"));
+        return Origin::parse(if live { LIVE_API } else { TEST_API }).ok();
+    };
+    let origin = problems.keep(&key, Origin::parse(text))?;
+    match origin.scheme.as_str() {
+        "https" => {}
+        "http" if origin.is_loopback() => {}
+        "http" => {
+            problems.add(&key, "must be https, or the secret would be sent readable to everyone on the way");
+        }
+        _ => problems.add(&key, "must begin with https://"),
+    }
+    Some(origin)
+}
+
+fn check_issuers(raw: &raw::Stytch, problems: &mut Problems) {
+    for (index, issuer) in raw.issuers.iter().enumerate() {
+        let key = KeyPath::of("stytch.issuers").index(index);
+        if issuer.is_empty() || issuer.chars().any(char::is_whitespace) {
+            problems.add(&key, "an issuer is one word, such as \"https://login.example.com\"");
+        }
+    }
+}
+
+fn key_cache_file(raw: &raw::Stytch, problems: &mut Problems) -> Option<PathBuf> {
+    let text = raw.key_cache_file.as_deref().filter(|text| *text != "off")?;
+    if text.is_empty() || text.ends_with('/') {
+        problems.add(&KeyPath::of("stytch.key_cache_file"), "must name a file");
+    }
+    Some(PathBuf::from(text))
+}
+
+impl Vertical {
+    /// As it is written in a settings file.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::B2b => "b2b",
+            Self::Consumer => "consumer",
+        }
+    }
+}

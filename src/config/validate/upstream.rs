@@ -1,0 +1,123 @@
+//! `[upstreams.NAME]`: where the services are.
+
+use std::collections::BTreeMap;
+
+use http::HeaderValue;
+use http::uri::Authority;
+
+use super::urls::{self, Origin, quoted};
+use super::{Findings, at_least_one, positive};
+use crate::config::problems::{KeyPath, Problems};
+use crate::config::{Target, Upstream, UpstreamHost, UpstreamTimeouts, raw};
+
+pub(super) fn upstreams(raw: &BTreeMap<String, raw::Upstream>, findings: &mut Findings) -> Vec<Upstream> {
+    let key = KeyPath::of("upstreams");
+    if raw.is_empty() {
+        let message = "missing; name a service to forward to, such as [upstreams.app] with url = \"http://127.0.0.1:3000\"";
+        findings.problems.missing(&key, message);
+    }
+    let problems = &mut findings.problems;
+    raw.iter().filter_map(|(name, upstream)| one(name, upstream, &key.key(name), problems)).collect()
+}
+
+fn one(name: &str, raw: &raw::Upstream, key: &KeyPath, problems: &mut Problems) -> Option<Upstream> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if name.is_empty() || !name.bytes().all(plain) {
+        problems.add(key, "a name is made of letters, digits, hyphens, underscores and dots");
+    }
+    let targets = targets(raw, key, problems);
+    let host = host(raw, targets.as_deref(), &key.key("host"), problems);
+    let timeouts = &raw.timeouts;
+    let timeouts_key = key.key("timeouts");
+    let timeouts = UpstreamTimeouts {
+        connect: positive(timeouts.connect, &timeouts_key.key("connect"), problems),
+        response: positive(timeouts.response, &timeouts_key.key("response"), problems),
+        idle: positive(timeouts.idle, &timeouts_key.key("idle"), problems),
+    };
+    let connections_key = key.key("max_connections");
+    let max_connections = raw.max_connections.map(|count| at_least_one(count, &connections_key, problems));
+    Some(Upstream { name: name.to_owned(), targets: targets?, timeouts, max_connections, host: host? })
+}
+
+fn targets(raw: &raw::Upstream, key: &KeyPath, problems: &mut Problems) -> Option<Vec<Target>> {
+    let urls_key = key.key("urls");
+    let (texts, keys) = match (&raw.url, &raw.urls) {
+        (Some(_), Some(_)) => {
+            problems.add(&urls_key, "given together with url; keep one of the two");
+            return None;
+        }
+        (None, None) => {
+            if !problems.covers(&urls_key) {
+                problems.missing(
+                    &key.key("url"),
+                    "missing; write where the service is, such as \"http://127.0.0.1:3000\"",
+                );
+            }
+            return None;
+        }
+        (Some(url), None) => (std::slice::from_ref(url), vec![key.key("url")]),
+        (None, Some(urls)) => (urls.as_slice(), (0..urls.len()).map(|index| urls_key.index(index)).collect()),
+    };
+    if texts.is_empty() {
+        problems.add(&urls_key, "an empty list leaves nowhere to forward to");
+        return None;
+    }
+    let mut targets = Vec::new();
+    for (text, key) in texts.iter().zip(keys) {
+        let Some(target) = problems.keep(&key, target(text)) else { continue };
+        if targets.contains(&target) {
+            problems.add(&key, format!("{} is listed twice", quoted(text)));
+        }
+        targets.push(target);
+    }
+    Some(targets)
+}
+
+fn target(text: &str) -> Result<Target, String> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return urls::unix_path(path).map(Target::Unix);
+    }
+    let origin = Origin::parse(text)?;
+    match origin.scheme.as_str() {
+        "http" => {}
+        "https" => {
+            return Err("https upstreams are not available yet in this version; use http://".to_owned());
+        }
+        scheme => return Err(format!("{scheme}:// is not known here; use http://host:port or unix:/path")),
+    }
+    Ok(Target::Tcp { host: origin.host().to_owned(), port: origin.authority.port_u16().unwrap_or(80) })
+}
+
+fn host(
+    raw: &raw::Upstream,
+    targets: Option<&[Target]>,
+    key: &KeyPath,
+    problems: &mut Problems,
+) -> Option<UpstreamHost> {
+    match raw.host.as_str() {
+        "preserve" => Some(UpstreamHost::Preserve),
+        "upstream" => {
+            let has_socket =
+                targets.is_some_and(|targets| targets.iter().any(|t| matches!(t, Target::Unix(_))));
+            if has_socket {
+                problems.add(key, "a unix socket has no host to send; write \"preserve\" or a name");
+            }
+            Some(UpstreamHost::Target)
+        }
+        name => {
+            let sound = name.parse::<Authority>().is_ok_and(|authority| {
+                !name.contains('@')
+                    && !authority.host().is_empty()
+                    && (authority.port().is_none() || authority.port_u16().is_some())
+            });
+            let value = HeaderValue::from_str(name).ok().filter(|_| sound);
+            if value.is_none() {
+                problems.add(
+                    key,
+                    format!("{} is not a host; write \"preserve\", \"upstream\" or a name", quoted(name)),
+                );
+            }
+            value.map(UpstreamHost::Fixed)
+        }
+    }
+}
