@@ -20,18 +20,22 @@ use crate::identity::template::Template;
 mod environment;
 mod layer;
 mod load;
+mod print;
 mod problems;
 mod raw;
 mod schema;
 pub mod secret;
 mod shape;
+mod summary;
 mod units;
 mod validate;
 
 pub use environment::variables;
-pub use load::{ConfigError, Loaded, load};
+pub use load::{ConfigError, Loaded, admin_address, load};
+pub use print::print;
 pub use schema::schema;
 pub use secret::Secret;
+pub use summary::summary;
 
 /// Everything an operator decided, parsed and checked.
 #[derive(Debug, Clone)]

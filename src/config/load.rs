@@ -1,6 +1,7 @@
 //! Reads the layers, merges them, and has the result checked.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use figment::Figment;
@@ -9,6 +10,7 @@ use serde_json::Value;
 
 use super::environment::{self, Environment};
 use super::layer::Layer;
+use super::problems::KeyPath;
 use super::raw::Raw;
 use super::validate::{self, Findings};
 use super::{Config, schema, shape};
@@ -20,6 +22,8 @@ const DEFAULT_FILES: [&str; 2] = ["stytch-gateway.toml", "/etc/stytch-gateway/co
 #[derive(Debug)]
 pub struct Loaded {
     pub config: Config,
+    /// The settings files it came from, for loading it again.
+    pub files: Vec<PathBuf>,
     /// What is allowed, and worth knowing; a sentence each.
     pub notes: Vec<String>,
     pub(super) raw: Raw,
@@ -45,23 +49,11 @@ pub fn load(
     variables: impl Iterator<Item = (String, String)>,
 ) -> Result<Loaded, ConfigError> {
     let mut findings = Findings::default();
-    let files = if files.is_empty() { default_file() } else { files.to_vec() };
-    let mut layers: Vec<Layer> = Vec::new();
-    for (number, file) in files.iter().enumerate() {
-        layers.push(Layer::file(file, number, &mut findings.problems));
-    }
-    let unreadable = !findings.problems.is_empty();
-    let environment = environment::read(variables, layers.len(), &mut findings.problems);
-    if files.is_empty() && !environment.layer.values.contains_key("routes") {
-        return Err(ConfigError::NoFile);
-    }
-    let Environment { layer, project_id, secret } = environment;
-    layers.push(layer);
-
+    let Read { files, layers, project_id, secret, complete } = read(files, variables, &mut findings)?;
     let merged = merge(&layers, &mut findings);
     // Half a configuration would be full of mistakes that nobody made.
     let config = match merged {
-        Some(mut raw) if !unreadable => {
+        Some(mut raw) if complete => {
             fill_in(&mut raw, project_id, secret, &findings);
             validate::config(&raw, &mut findings).map(|config| (config, raw))
         }
@@ -70,11 +62,55 @@ pub fn load(
     let Findings { problems, notes, watched } = findings;
     match config {
         Some((mut config, raw)) if problems.is_empty() => {
-            config.watched = files.into_iter().chain(watched).collect();
-            Ok(Loaded { config, notes, raw })
+            config.watched = files.iter().cloned().chain(watched).collect();
+            Ok(Loaded { config, files, notes, raw })
         }
         _ => Err(ConfigError::Invalid { lines: problems.lines(&layers) }),
     }
+}
+
+/// Where the admin listener is, as far as the settings can be read.
+///
+/// Mistakes elsewhere do not matter: a running gateway keeps its old settings when the new ones
+/// are wrong, and its health check must not fail because of them.
+pub fn admin_address(
+    files: &[PathBuf],
+    variables: impl Iterator<Item = (String, String)>,
+) -> Option<SocketAddr> {
+    let mut findings = Findings::default();
+    let layers = read(files, variables, &mut findings).map(|read| read.layers).unwrap_or_default();
+    let raw = merge(&layers, &mut findings)?;
+    raw.admin.listen.parse().ok()
+}
+
+/// The layers as they are written.
+struct Read {
+    files: Vec<PathBuf>,
+    layers: Vec<Layer>,
+    project_id: Option<String>,
+    secret: Option<String>,
+    /// Whether every file could be read.
+    complete: bool,
+}
+
+fn read(
+    files: &[PathBuf],
+    variables: impl Iterator<Item = (String, String)>,
+    findings: &mut Findings,
+) -> Result<Read, ConfigError> {
+    let files = if files.is_empty() { default_file() } else { files.to_vec() };
+    let mut layers: Vec<Layer> = Vec::new();
+    for (number, file) in files.iter().enumerate() {
+        layers.push(Layer::file(file, number, &mut findings.problems));
+    }
+    let complete = findings.problems.is_empty();
+    let environment = environment::read(variables, layers.len(), &mut findings.problems);
+    if files.is_empty() && !environment.layer.values.contains_key("routes") {
+        return Err(ConfigError::NoFile);
+    }
+    let Environment { layer, project_id, secret } = environment;
+    layers.push(layer);
+    Ok(Read { files, layers, project_id, secret, complete })
 }
 
 fn default_file() -> Vec<PathBuf> {
@@ -93,8 +129,7 @@ fn merge(layers: &[Layer], findings: &mut Findings) -> Option<Raw> {
         Ok(raw) => Some(raw),
         Err(error) => {
             // Unreachable as long as `shape` is as strict as the types; the values stay unsaid.
-            let key =
-                error.path.iter().fold(super::problems::KeyPath::default(), |path, step| path.key(step));
+            let key = error.path.iter().fold(KeyPath::default(), |path, step| path.key(step));
             findings.problems.add(&key, "cannot be read as a setting");
             None
         }
@@ -103,7 +138,7 @@ fn merge(layers: &[Layer], findings: &mut Findings) -> Option<Raw> {
 
 /// What the official SDKs read from the environment, where no layer says anything.
 fn fill_in(raw: &mut Raw, project_id: Option<String>, secret: Option<String>, findings: &Findings) {
-    let untouched = |key: &str| !findings.problems.covers(&super::problems::KeyPath::of(key));
+    let untouched = |key: &str| !findings.problems.covers(&KeyPath::of(key));
     if raw.stytch.project_id.is_none() && untouched("stytch.project_id") {
         raw.stytch.project_id = project_id;
     }

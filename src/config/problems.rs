@@ -150,7 +150,7 @@ impl Problems {
                 (location, line)
             })
             .collect();
-        lines.sort_by(|a, b| a.0.order().cmp(&b.0.order()));
+        lines.sort_by_key(|(location, _)| location.order());
         lines.into_iter().map(|(_, line)| line).collect()
     }
 }

@@ -9,7 +9,7 @@ use super::raw::Raw;
 #[must_use]
 pub fn schema() -> Value {
     let mut schema = marked();
-    explain(&mut schema);
+    explain(&mut schema, false);
     schema
 }
 
@@ -46,10 +46,10 @@ fn strip_null(schema: &mut Value) {
 }
 
 /// Turns what our marks say into sentences for people, and takes the marks away.
-fn explain(schema: &mut Value) {
+fn explain(schema: &mut Value, later: bool) {
     match schema {
         Value::Object(object) => {
-            let later = object.remove("x-later").is_some();
+            let later = object.remove("x-later").is_some() || later;
             object.remove("x-secret");
             object.remove("x-unit");
             let default = object.get("default").filter(|default| !default.is_object()).map(Value::to_string);
@@ -61,9 +61,9 @@ fn explain(schema: &mut Value) {
                     description.push_str(" Not available yet.");
                 }
             }
-            object.values_mut().for_each(explain);
+            object.values_mut().for_each(|value| explain(value, later));
         }
-        Value::Array(values) => values.iter_mut().for_each(explain),
+        Value::Array(values) => values.iter_mut().for_each(|value| explain(value, later)),
         _ => {}
     }
 }

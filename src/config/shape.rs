@@ -156,7 +156,7 @@ impl Checker<'_> {
             let keys = properties(schema).into_iter().flat_map(Map::keys).map(String::as_str);
             if let Some(key) = nearest(key, keys) {
                 let key = self.variable_of(&KeyPath::default().key(section).key(key));
-                return format!(", and two underscores part a section from its key.{key}");
+                return format!("; two underscores stand between a section and its key.{key}");
             }
         }
         String::new()

@@ -23,7 +23,7 @@ pub(super) fn telemetry(raw: &raw::Telemetry, findings: &mut Findings) -> Option
         Level::Debug => tracing::Level::DEBUG,
         Level::Trace => tracing::Level::TRACE,
     };
-    Some(Telemetry { log: raw.log.clone(), level, access_log: access_log? })
+    Some(Telemetry { log: raw.log, level, access_log: access_log? })
 }
 
 fn target(text: &str) -> Result<LogTarget, String> {

@@ -1,0 +1,136 @@
+//! What is open: the summary that is logged at start and shown by `check`.
+//!
+//! A line for each thing that lets someone in or lets something go on, so that nobody has to
+//! infer it from what a file leaves unsaid.
+
+use super::units::Period;
+use super::{Auth, Config, CorsPreflight, Listen, MaxBody, Route, SameSite};
+
+/// One line for each thing an operator should know to be so.
+#[must_use]
+pub fn summary(config: &Config) -> Vec<String> {
+    let mut lines = vec![
+        format!("listening: {}", listeners(config)),
+        admin(config),
+        project(config),
+        format!("routes without authentication: {}", named(config, |route| route.auth == Auth::None)),
+        format!(
+            "routes with optional authentication: {}",
+            named(config, |route| route.auth == Auth::Optional)
+        ),
+        format!("trusted proxies: {}", trusted_proxies(config)),
+        format!("credentials are taken from: {}", sources(config)),
+        staleness(config),
+        outage(config),
+    ];
+    lines.extend(openings(config));
+    lines
+}
+
+fn listeners(config: &Config) -> String {
+    let listeners = config.server.listen.iter().map(|listen| match listen {
+        Listen::Tcp(address) => format!("http://{address}"),
+        Listen::Unix(path) => format!("unix:{}", path.display()),
+    });
+    listeners.collect::<Vec<_>>().join(", ")
+}
+
+fn admin(config: &Config) -> String {
+    let address = config.admin.listen;
+    let reach = if address.ip().is_loopback() { "this machine alone" } else { "anyone who can reach it" };
+    format!("admin: http://{address}, open to {reach}")
+}
+
+fn project(config: &Config) -> String {
+    let stytch = &config.stytch;
+    let kind = if stytch.project_id.starts_with("project-live-") { "live" } else { "test" };
+    let origin = stytch.api_url.to_string();
+    let origin = origin.trim_end_matches('/');
+    format!("stytch: {kind} project {} ({}) at {origin}", stytch.project_id, stytch.vertical.as_str())
+}
+
+fn named(config: &Config, wanted: impl Fn(&Route) -> bool) -> String {
+    let names: Vec<&str> =
+        config.routes.iter().filter(|route| wanted(route)).map(|route| route.name.as_str()).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+fn trusted_proxies(config: &Config) -> String {
+    let networks = &config.server.trusted_proxies;
+    if networks.is_empty() {
+        return "none; forwarding headers are dropped".to_owned();
+    }
+    let names: Vec<String> = networks.iter().map(ToString::to_string).collect();
+    let everyone = networks.iter().any(|network| network.prefix_len() == 0);
+    let warning = if everyone { " (everyone: any client can claim any address)" } else { "" };
+    format!("{}{warning}", names.join(", "))
+}
+
+fn sources(config: &Config) -> String {
+    let session = &config.session;
+    let mut sources = Vec::new();
+    if session.bearer {
+        sources.push("Authorization: Bearer".to_owned());
+    }
+    if let Some(header) = &session.header {
+        sources.push(format!("header {header}"));
+    }
+    sources.push(format!("cookies {} and {}", session.jwt_cookie, session.cookie));
+    if let Some(parameter) = &session.websocket_query {
+        sources.push(format!("query parameter {parameter} of WebSocket handshakes"));
+    }
+    sources.join(", ")
+}
+
+fn staleness(config: &Config) -> String {
+    let age = Period(config.session.max_staleness);
+    if age.0.is_zero() {
+        return "max_staleness: 0s; Stytch is asked about every request".to_owned();
+    }
+    format!("max_staleness: {age}; a revoked session may go on for that long")
+}
+
+fn outage(config: &Config) -> String {
+    let grace = Period(config.session.outage_grace);
+    if grace.0.is_zero() {
+        return "when Stytch cannot be reached: known sessions go on until max_staleness, then 503"
+            .to_owned();
+    }
+    format!("when Stytch cannot be reached: known sessions go on for {grace} beyond max_staleness, then 503")
+}
+
+/// Choices that open something which is closed by default.
+fn openings(config: &Config) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut say = |so: bool, line: String| {
+        if so {
+            lines.push(line);
+        }
+    };
+    let cookies = &config.session.cookies;
+    say(!cookies.secure, "session cookies are also sent over plain http (secure = false)".to_owned());
+    say(!cookies.http_only, "session cookies can be read by scripts (http_only = false)".to_owned());
+    say(
+        cookies.same_site == SameSite::None,
+        "session cookies are sent on requests from other sites (same_site = \"none\")".to_owned(),
+    );
+    say(
+        config.stytch.api_url.scheme_str() == Some("http"),
+        "Stytch's API is reached over plain http, on this machine".to_owned(),
+    );
+    say(
+        config.identity.forward_credentials,
+        "upstreams are handed session cookies and bearer credentials (forward_credentials)".to_owned(),
+    );
+    say(
+        config.rate_limit.failures.is_none(),
+        "refused credentials are not limited (failures = \"off\")".to_owned(),
+    );
+    let unlimited = named(config, |route| route.max_body == MaxBody::Unlimited);
+    say(unlimited != "none", format!("routes with bodies of any size: {unlimited}"));
+    let preflights = named(config, |route| route.cors_preflight == CorsPreflight::Forward);
+    say(preflights != "none", format!("routes that let CORS preflights pass: {preflights}"));
+    let slashes = named(config, |route| route.encoded_slashes);
+    say(slashes != "none", format!("routes that keep %2F in paths: {slashes}"));
+    lines
+}
