@@ -1,1 +1,35 @@
+//! A local stand-in for Stytch's API, for tests and demonstrations.
+//!
+//! It serves both verticals, B2B and Consumer, well enough for the official SDKs, makes its keys
+//! at start, keeps nothing on disk, and takes orders through a control API under `/emulator/` and,
+//! in the same process, through [`Emulator`]. Whoever can reach it can sign in as anyone, so it has
+//! no place in what ships.
+//!
+//! A call is taken in by `server`, which notes it and lets ordered faults strike; goes to a
+//! function in `api` or `control`, which works on the `state`; and leaves in the JSON of `wire`, or
+//! as an `error`.
 
+mod api;
+mod clock;
+mod control;
+mod emulator;
+mod error;
+mod fault;
+mod ids;
+mod journal;
+mod jwt;
+mod keys;
+mod outbox;
+mod server;
+mod session;
+mod state;
+mod wire;
+mod world;
+
+pub use control::{ControlError, Session};
+pub use emulator::{Emulator, SessionBuilder, StartError, TokenBuilder};
+pub use fault::Fault;
+pub use journal::Request;
+pub use keys::Key;
+pub use outbox::Message;
+pub use world::{SeedError, World};

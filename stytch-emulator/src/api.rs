@@ -1,0 +1,150 @@
+//! Stytch's API: which function answers which call.
+//!
+//! The functions take their arguments as one struct, wherever a call carries them (path, query or
+//! body), and return the answer's own fields; what every answer has besides is added here. A body
+//! on a GET is not looked at, and JSON `null` is the same as nothing: both happen in real clients.
+
+mod b2b_sessions;
+mod debug;
+mod jwks;
+mod sessions;
+
+use std::collections::HashMap;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, Query, RawPathParams, Request, State as Extract};
+use axum::http::{Method, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, post};
+use axum::{Json, RequestExt as _, Router};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+use crate::error::{ApiError, Refusal};
+use crate::ids;
+use crate::state::{Shared, State};
+
+/// The calls of both verticals, and an error in Stytch's form for everything else.
+pub(crate) fn router(shared: Shared) -> Router {
+    let with_credentials = Router::new()
+        .route("/v1/debug/whoami", on_get(debug::whoami))
+        .route("/v1/sessions", on_get(sessions::list))
+        .route("/v1/sessions/authenticate", on_post(sessions::authenticate))
+        .route("/v1/sessions/revoke", on_post(sessions::revoke))
+        .route("/v1/b2b/sessions", on_get(b2b_sessions::list))
+        .route("/v1/b2b/sessions/authenticate", on_post(b2b_sessions::authenticate))
+        .route("/v1/b2b/sessions/revoke", on_post(b2b_sessions::revoke))
+        .route_layer(middleware::from_fn_with_state(shared.clone(), require_credentials));
+    let public = Router::new()
+        .route("/v1/sessions/jwks/{project_id}", get(jwks::answer))
+        .route("/v1/b2b/sessions/jwks/{project_id}", get(jwks::answer))
+        .route("/v1/public/{project_id}/.well-known/jwks.json", get(jwks::answer));
+    with_credentials
+        .merge(public)
+        .fallback(async || ApiError::from(Refusal::RouteNotFound))
+        .method_not_allowed_fallback(async || ApiError::from(Refusal::MethodNotAllowed))
+        .with_state(shared)
+}
+
+/// The fields of a successful answer.
+pub(crate) type Reply = Result<Answer, ApiError>;
+
+/// A successful answer: an object, to which `status_code` and `request_id` are added.
+#[derive(Debug)]
+pub(crate) struct Answer(Map<String, Value>);
+
+impl From<Value> for Answer {
+    fn from(fields: Value) -> Self {
+        match fields {
+            Value::Object(fields) => Self(fields),
+            other => unreachable!("an answer is an object, not {other}"),
+        }
+    }
+}
+
+impl IntoResponse for Answer {
+    fn into_response(mut self) -> Response {
+        self.0.insert("status_code".into(), json!(200));
+        self.0.insert("request_id".into(), ids::fresh("request-id").into());
+        Json(self.0).into_response()
+    }
+}
+
+fn on_get<T: DeserializeOwned + Send + 'static>(answer: fn(&mut State, T) -> Reply) -> MethodRouter<Shared> {
+    get(move |Extract(shared): Extract<Shared>, Arguments(it): Arguments<T>| async move {
+        answer(&mut shared.lock(), it)
+    })
+}
+
+fn on_post<T: DeserializeOwned + Send + 'static>(answer: fn(&mut State, T) -> Reply) -> MethodRouter<Shared> {
+    post(move |Extract(shared): Extract<Shared>, Arguments(it): Arguments<T>| async move {
+        answer(&mut shared.lock(), it)
+    })
+}
+
+/// Everything a call says, from its path, its query and its JSON body together.
+struct Arguments<T>(T);
+
+impl<T: DeserializeOwned> FromRequest<Shared> for Arguments<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(mut request: Request<Body>, _: &Shared) -> Result<Self, ApiError> {
+        let mut fields = Map::new();
+        if let Ok(Query(query)) = Query::<HashMap<String, String>>::try_from_uri(request.uri()) {
+            fields.extend(query.into_iter().map(|(name, value)| (name, value.into())));
+        }
+        if let Ok(path) = request.extract_parts::<RawPathParams>().await {
+            fields.extend(path.iter().map(|(name, value)| (name.to_owned(), value.into())));
+        }
+        if request.method() != Method::GET {
+            fields.extend(body_fields(request).await?);
+        }
+        serde_json::from_value(Value::Object(fields)).map(Self).map_err(unreadable)
+    }
+}
+
+async fn body_fields(request: Request<Body>) -> Result<Map<String, Value>, ApiError> {
+    let body = Bytes::from_request(request, &()).await.map_err(unreadable)?;
+    if body.is_empty() {
+        return Ok(Map::new());
+    }
+    match serde_json::from_slice(&body).map_err(unreadable)? {
+        Value::Null => Ok(Map::new()),
+        Value::Object(fields) => Ok(fields.into_iter().filter(|(_, value)| !value.is_null()).collect()),
+        _ => Err(ApiError::explained(Refusal::BadRequest, "The request body has to be a JSON object.")),
+    }
+}
+
+/// A revocation names what it revokes in one way only.
+fn exactly_one<const N: usize>(given: [&Option<String>; N]) -> Result<(), Refusal> {
+    match given.iter().filter(|one| one.is_some()).count() {
+        0 => Err(Refusal::NoSessionRevokeArguments),
+        1 => Ok(()),
+        _ => Err(Refusal::TooManySessionRevokeArguments),
+    }
+}
+
+fn unreadable(error: impl std::fmt::Display) -> ApiError {
+    ApiError::explained(Refusal::BadRequest, format!("The request could not be read: {error}."))
+}
+
+async fn require_credentials(Extract(shared): Extract<Shared>, request: Request, next: Next) -> Response {
+    let authorization = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let expected = {
+        let world = &shared.lock().world;
+        format!("{}:{}", world.project_id, world.secret)
+    };
+    if authorization.and_then(basic_credentials).as_deref() == Some(expected.as_bytes()) {
+        next.run(request).await
+    } else {
+        ApiError::from(Refusal::UnauthorizedCredentials).into_response()
+    }
+}
+
+fn basic_credentials(authorization: &str) -> Option<Vec<u8>> {
+    let (scheme, credentials) = authorization.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("basic").then(|| STANDARD.decode(credentials.trim()).ok())?
+}

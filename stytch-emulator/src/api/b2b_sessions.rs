@@ -1,0 +1,112 @@
+//! Member sessions: authenticate, list, revoke.
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::Reply;
+use crate::error::{ApiError, Refusal};
+use crate::session::Subject;
+use crate::state::{Changes, State};
+use crate::wire;
+use crate::world::{Member, Organization, World};
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Authenticate {
+    session_token: Option<String>,
+    session_jwt: Option<String>,
+    session_duration_minutes: Option<i64>,
+    session_custom_claims: Option<Map<String, Value>>,
+    authorization_check: Option<AuthorizationCheck>,
+}
+
+#[derive(Debug, Deserialize)]
+struct AuthorizationCheck {
+    organization_id: String,
+    resource_id: String,
+    action: String,
+}
+
+pub(super) fn authenticate(state: &mut State, request: Authenticate) -> Reply {
+    let id = state.session_id(request.session_token.as_deref(), request.session_jwt.as_deref())?;
+    let (_, member, organization) = state.session_member(&id)?;
+    let (member, organization) = (member.clone(), organization.clone());
+    let granting_roles = match &request.authorization_check {
+        Some(check) => Some(granting_roles(&state.world, check, &member, &organization)?),
+        None => None,
+    };
+    let changes =
+        Changes { minutes: request.session_duration_minutes, custom_claims: request.session_custom_claims };
+    let session = state.access(&id, changes)?.clone();
+    Ok(json!({
+        "member_session": wire::member_session(&session, &member, &organization),
+        "session_token": session.token,
+        "session_jwt": state.session_jwt(&session)?,
+        "member": wire::member(&member),
+        "organization": wire::organization(&organization),
+        "verdict": granting_roles.map(|roles| json!({ "authorized": true, "granting_roles": roles })),
+    })
+    .into())
+}
+
+/// The member's roles that allow what is asked, in their own organization only.
+fn granting_roles(
+    world: &World,
+    check: &AuthorizationCheck,
+    member: &Member,
+    organization: &Organization,
+) -> Result<Vec<String>, Refusal> {
+    if !organization.is(&check.organization_id) {
+        return Err(Refusal::SessionAuthorizationTenancyError);
+    }
+    let mine = member.effective_roles();
+    let granting: Vec<String> = world
+        .roles_in(organization)
+        .filter(|role| mine.contains(&role.role_id) && role.allows(&check.resource_id, &check.action))
+        .map(|role| role.role_id.clone())
+        .collect();
+    if granting.is_empty() { Err(Refusal::SessionAuthorizationError) } else { Ok(granting) }
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct List {
+    organization_id: String,
+    member_id: String,
+}
+
+pub(super) fn list(state: &mut State, request: List) -> Reply {
+    let organization = state.world.organization(&request.organization_id)?;
+    let member = state.world.member(&request.member_id)?;
+    if member.organization_id != organization.id {
+        return Err(Refusal::MemberNotFound.into());
+    }
+    let sessions = state.sessions.of(&Subject::Member(member.id.clone()), state.now());
+    let sessions: Vec<Value> =
+        sessions.into_iter().map(|session| wire::member_session(session, member, organization)).collect();
+    Ok(json!({ "member_sessions": sessions }).into())
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Revoke {
+    member_session_id: Option<String>,
+    session_token: Option<String>,
+    session_jwt: Option<String>,
+    member_id: Option<String>,
+}
+
+pub(super) fn revoke(state: &mut State, request: Revoke) -> Reply {
+    let given =
+        [&request.member_session_id, &request.session_token, &request.session_jwt, &request.member_id];
+    super::exactly_one(given)?;
+    if let Some(member_id) = &request.member_id {
+        let subject = Subject::Member(state.world.member(member_id)?.id.clone());
+        state.sessions.remove_all_of(&subject);
+        return Ok(json!({}).into());
+    }
+    let id = match request.member_session_id {
+        Some(id) => id,
+        None => state.session_id(request.session_token.as_deref(), request.session_jwt.as_deref())?,
+    };
+    let id = state.session_member(&id).map_err(ApiError::from)?.0.id;
+    state.sessions.remove(&id);
+    Ok(json!({}).into())
+}

@@ -1,0 +1,323 @@
+//! A running emulator, to hold and to give orders to.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use std::{fmt, io};
+
+use serde_json::{Map, Value};
+use tokio::net::TcpListener;
+use tokio::runtime;
+use tokio::sync::oneshot;
+
+use crate::control::{self, ControlError, MemberPatch, Session, SessionOrder, TokenOrder};
+use crate::fault::Fault;
+use crate::journal::Request;
+use crate::keys::{Key, SigningKey};
+use crate::outbox::Message;
+use crate::server;
+use crate::state::Shared;
+use crate::world::World;
+
+/// A running emulator. It stops when dropped.
+///
+/// It serves from a thread of its own, so it answers while a test's runtime is busy or blocked, and
+/// any number of them run side by side in one process.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use stytch_emulator::{Emulator, World};
+///
+/// let emulator = Emulator::start(World::built_in()).await?;
+/// let session = emulator.session("ana@acme.example").organization("acme").mint();
+/// println!("{} accepts {}", emulator.url(), session.session_token);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Emulator {
+    shared: Shared,
+    address: SocketAddr,
+    project_id: String,
+    secret: String,
+    public_token: String,
+    /// Dropped to stop the server; nothing is ever sent.
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Why an emulator could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The address is taken, or not this machine's.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address that was asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No key could be made or no thread started.
+    #[error("cannot start: {0}")]
+    Resources(String),
+}
+
+impl Emulator {
+    /// Starts an emulator on the loopback interface, at a port of the system's choosing.
+    ///
+    /// # Errors
+    ///
+    /// If no port is free or no key can be made.
+    pub async fn start(world: World) -> Result<Self, StartError> {
+        Self::bind((Ipv4Addr::LOCALHOST, 0).into(), world).await
+    }
+
+    /// Starts an emulator at `address`. Anyone who can reach it can sign in as anyone.
+    ///
+    /// # Errors
+    ///
+    /// If the address cannot be listened on or no key can be made.
+    pub async fn bind(address: SocketAddr, world: World) -> Result<Self, StartError> {
+        let (project_id, secret) = (world.project_id.clone(), world.secret.clone());
+        let public_token = world.public_token.clone();
+        let (started, outcome) = oneshot::channel();
+        let (stop, stopped) = oneshot::channel();
+        let thread = thread::Builder::new()
+            .name("stytch-emulator".into())
+            .spawn(move || run(address, world, started, stopped))
+            .map_err(|error| StartError::Resources(error.to_string()))?;
+        let gone = |_| Err(StartError::Resources("the server's thread ended".into()));
+        let (shared, address) = outcome.await.unwrap_or_else(gone)?;
+        let (stop, thread) = (Some(stop), Some(thread));
+        Ok(Self { shared, address, project_id, secret, public_token, stop, thread })
+    }
+
+    /// Where the API is, such as `http://127.0.0.1:4010`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The address it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The project's id, which is the user name of the API's Basic credentials.
+    pub fn project_id(&self) -> &str {
+        &self.project_id
+    }
+
+    /// The project's secret, which is their password.
+    pub fn secret(&self) -> &str {
+        &self.secret
+    }
+
+    /// The token that browsers name the project by.
+    pub fn public_token(&self) -> &str {
+        &self.public_token
+    }
+
+    /// Everyone and everything in the project, as `GET /emulator/world` shows it.
+    pub fn world(&self) -> Value {
+        control::world(&self.shared.lock())
+    }
+
+    /// A session for the user with that address, or for a member once an organization is named.
+    pub fn session(&self, email: impl Into<String>) -> SessionBuilder<'_> {
+        let order = SessionOrder { email: email.into(), ..SessionOrder::default() };
+        SessionBuilder { emulator: self, order }
+    }
+
+    /// A token that says exactly `claims`.
+    pub fn token(&self, claims: Value) -> TokenBuilder<'_> {
+        TokenBuilder { emulator: self, order: TokenOrder { claims, ..TokenOrder::default() } }
+    }
+
+    /// Puts a new signing key to work and returns its id. The old one stays in the key set unless
+    /// it is to `retire_now`.
+    ///
+    /// # Panics
+    ///
+    /// If the system has no randomness to make a key of.
+    pub fn rotate_keys(&self, retire_now: bool) -> String {
+        let next = SigningKey::generate().expect("the system has randomness");
+        let kid = next.kid.clone();
+        control::rotate_keys(&mut self.shared.lock(), next, retire_now);
+        kid
+    }
+
+    /// The API calls seen so far whose path begins with `prefix`, the oldest first.
+    pub fn requests(&self, prefix: &str) -> Vec<Request> {
+        self.shared.lock().journal.requests(prefix)
+    }
+
+    /// Forgets the calls seen so far.
+    pub fn forget_requests(&self) {
+        self.shared.lock().journal.forget();
+    }
+
+    /// Adds trouble to the trouble there is.
+    pub fn fault(&self, fault: Fault) {
+        self.shared.lock().faults.add(fault);
+    }
+
+    /// Ends all trouble.
+    pub fn clear_faults(&self) {
+        self.shared.lock().faults.replace(Vec::new());
+    }
+
+    /// What was "sent" to an e-mail address or a phone number, the newest first.
+    pub fn outbox(&self, to: &str) -> Vec<Message> {
+        self.shared.lock().outbox.messages(Some(to))
+    }
+
+    /// Lets the emulator's time run ahead.
+    pub fn advance_clock(&self, by: Duration) {
+        self.shared.lock().clock.advance(by);
+    }
+
+    /// Changes a member's `status`, `roles`, `name` or `email_address`, as an administrator would,
+    /// and returns the member.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such member or role, or the patch holds anything else.
+    pub fn patch_member(&self, id: &str, patch: Value) -> Result<Value, ControlError> {
+        let patch: MemberPatch =
+            serde_json::from_value(patch).map_err(|error| ControlError::Mistaken(error.to_string()))?;
+        control::patch_member(&mut self.shared.lock(), id, patch)
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // The port is free again once the thread has ended; if it panicked there is nothing to save.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for Emulator {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Emulator").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+type Started = oneshot::Sender<Result<(Shared, SocketAddr), StartError>>;
+
+/// The life of the server's thread.
+fn run(address: SocketAddr, world: World, started: Started, stopped: oneshot::Receiver<()>) {
+    let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return drop(started.send(Err(StartError::Resources(error.to_string())))),
+    };
+    runtime.block_on(async move {
+        let (listener, shared, bound) = match prepare(address, world).await {
+            Ok(prepared) => prepared,
+            Err(error) => return drop(started.send(Err(error))),
+        };
+        if started.send(Ok((shared.clone(), bound))).is_err() {
+            return;
+        }
+        tokio::select! {
+            never = server::serve(listener, shared) => match never {},
+            _ = stopped => {}
+        }
+    });
+}
+
+async fn prepare(address: SocketAddr, world: World) -> Result<(TcpListener, Shared, SocketAddr), StartError> {
+    let listen = |source| StartError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(listen)?;
+    let bound = listener.local_addr().map_err(listen)?;
+    let shared =
+        Shared::new(world).map_err(|_| StartError::Resources("no signing key could be made".into()))?;
+    Ok((listener, shared, bound))
+}
+
+/// A session about to be made; see [`Emulator::session`].
+#[derive(Debug)]
+#[must_use = "nobody is signed in before `mint`"]
+pub struct SessionBuilder<'a> {
+    emulator: &'a Emulator,
+    order: SessionOrder,
+}
+
+impl SessionBuilder<'_> {
+    /// The organization, by id or slug, whose member signs in. Without it, a Consumer user does.
+    pub fn organization(mut self, locator: impl Into<String>) -> Self {
+        self.order.organization = Some(locator.into());
+        self
+    }
+
+    /// How long the session lasts: an hour unless said otherwise.
+    pub fn minutes(mut self, minutes: u32) -> Self {
+        self.order.minutes = Some(minutes);
+        self
+    }
+
+    /// Custom claims for the session and its JWTs.
+    pub fn custom_claims(mut self, claims: Map<String, Value>) -> Self {
+        self.order.custom_claims = Some(claims);
+        self
+    }
+
+    /// The types of the factors used, such as `["sso", "totp"]`, instead of an e-mailed code.
+    pub fn factors<T: Into<String>>(mut self, types: impl IntoIterator<Item = T>) -> Self {
+        self.order.factors = Some(types.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Makes it a support engineer in that person's place.
+    pub fn impersonated(mut self) -> Self {
+        self.order.impersonated = true;
+        self
+    }
+
+    /// Signs in.
+    ///
+    /// # Panics
+    ///
+    /// If nobody has that address there, or a factor type or a custom claim does not exist.
+    pub fn mint(self) -> Session {
+        self.try_mint().unwrap_or_else(|error| panic!("no session: {error}"))
+    }
+
+    /// Signs in, if that can be done.
+    ///
+    /// # Errors
+    ///
+    /// If nobody has that address there, or a factor type or a custom claim does not exist.
+    pub fn try_mint(self) -> Result<Session, ControlError> {
+        control::mint_session(&mut self.emulator.shared.lock(), self.order)
+    }
+}
+
+/// A token about to be signed; see [`Emulator::token`].
+#[derive(Debug)]
+#[must_use = "nothing is signed before `sign`"]
+pub struct TokenBuilder<'a> {
+    emulator: &'a Emulator,
+    order: TokenOrder,
+}
+
+impl TokenBuilder<'_> {
+    /// Header members that replace the usual ones; `null` removes one.
+    pub fn header(mut self, overrides: Map<String, Value>) -> Self {
+        self.order.header = Some(overrides);
+        self
+    }
+
+    /// The key to sign with, and to name in the header.
+    pub fn key(mut self, key: Key) -> Self {
+        self.order.key = key;
+        self
+    }
+
+    /// Signs the token.
+    pub fn sign(self) -> String {
+        control::sign_token(&self.emulator.shared.lock(), &self.order)
+    }
+}

@@ -1,0 +1,176 @@
+//! What the API refuses, and how it says so.
+//!
+//! [`Refusal`] is the closed list of reasons; one match gives each its name, status and message.
+//! [`ApiError`] is a refusal on its way out, with the five fields every SDK expects.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use crate::ids;
+
+/// Why a call was turned down. Names are Stytch's `error_type`s in camel case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    ActionAvailableOnlyOncePrimaryAuthenticationIsMet,
+    BadRequest,
+    ConsumerSessionAuthorizationError,
+    CustomClaimsTooLarge,
+    EmailJitProvisioningNotAllowed,
+    EmailNotFound,
+    IntermediateSessionNotFound,
+    InternalServerError,
+    InvalidCode,
+    InvalidEmail,
+    InvalidExpirationOtp,
+    InvalidIntermediateSessionTokenForOrganization,
+    InvalidMemberGetFields,
+    InvalidMethodId,
+    InvalidOrganizationSlug,
+    InvalidPhoneNumber,
+    InvalidSessionDurationMinutes,
+    InvalidSessionToken,
+    JwtInvalidAudience,
+    JwtInvalidClaims,
+    JwtInvalidIssuer,
+    MemberNotFound,
+    MemberPhoneNumberNotFound,
+    MemberSessionMemberIdMismatch,
+    MethodNotAllowed,
+    NoSessionArguments,
+    NoSessionRevokeArguments,
+    OrganizationNotFound,
+    OrganizationSlugAlreadyUsed,
+    OtpCodeNotFound,
+    PhoneNumberNotFound,
+    ProjectNotFound,
+    ReservedClaimsInCustomClaims,
+    RouteNotFound,
+    SessionAuthorizationError,
+    SessionAuthorizationTenancyError,
+    SessionNotFound,
+    StytchClaimsInCustomClaims,
+    TooManyRequests,
+    TooManySessionArguments,
+    TooManySessionRevokeArguments,
+    UnableToAuthOtpCode,
+    UnableToParseSessionJwt,
+    UnauthorizedCredentials,
+    UserNotFound,
+}
+
+impl Refusal {
+    pub(crate) fn message(self) -> &'static str {
+        self.facts().2
+    }
+
+    /// The only place where a reason becomes a status. Messages are Stytch's where a source shows
+    /// them; the rest are ours, because SDKs and gateways must not depend on them anyway.
+    #[rustfmt::skip]
+    fn facts(self) -> (StatusCode, &'static str, &'static str) {
+        const BAD: StatusCode = StatusCode::BAD_REQUEST;
+        const UNAUTHORIZED: StatusCode = StatusCode::UNAUTHORIZED;
+        const FORBIDDEN: StatusCode = StatusCode::FORBIDDEN;
+        const ABSENT: StatusCode = StatusCode::NOT_FOUND;
+        match self {
+            Self::ActionAvailableOnlyOncePrimaryAuthenticationIsMet => (BAD, "action_available_only_once_primary_authentication_is_met", "You must complete the primary authentication requirements for an organization before completing an MFA flow."),
+            Self::BadRequest => (BAD, "bad_request", "The request could not be read."),
+            Self::ConsumerSessionAuthorizationError => (FORBIDDEN, "consumer_session_authorization_error", "The User is not authorized to perform the requested action on that resource."),
+            Self::CustomClaimsTooLarge => (BAD, "custom_claims_too_large", "Custom claims may take 4 KB at most."),
+            Self::EmailJitProvisioningNotAllowed => (FORBIDDEN, "email_jit_provisioning_not_allowed", "This address may not join the organization by its domain."),
+            Self::EmailNotFound => (ABSENT, "email_not_found", "Email could not be found."),
+            Self::IntermediateSessionNotFound => (ABSENT, "intermediate_session_not_found", "Intermediate session could not be found."),
+            Self::InternalServerError => (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error", "Oops, something seems to have gone wrong, please reach out to support@stytch.com to let us know what went wrong."),
+            Self::InvalidCode => (BAD, "invalid_code", "Code format is invalid."),
+            Self::InvalidEmail => (BAD, "invalid_email", "Email format is invalid."),
+            Self::InvalidExpirationOtp => (BAD, "invalid_expiration_otp", "The passcode cannot be given that lifetime."),
+            Self::InvalidIntermediateSessionTokenForOrganization => (BAD, "invalid_intermediate_session_token_for_organization", "The intermediate session belongs to another organization."),
+            Self::InvalidMemberGetFields => (BAD, "invalid_member_get_fields", "Give either member_id or email_address."),
+            Self::InvalidMethodId => (BAD, "invalid_method_id", "method_id format is invalid."),
+            Self::InvalidOrganizationSlug => (BAD, "invalid_organization_slug", "A slug has 2 to 128 letters, digits or any of - . _ ~"),
+            Self::InvalidPhoneNumber => (BAD, "invalid_phone_number", "Phone number format is invalid: write it as E.164."),
+            Self::InvalidSessionDurationMinutes => (BAD, "invalid_session_duration_minutes", "session_duration_minutes is invalid, should be between 5 to 527040 minutes."),
+            Self::InvalidSessionToken => (BAD, "invalid_session_token", "Session token format is invalid."),
+            Self::JwtInvalidAudience => (BAD, "jwt_invalid_audience", "The session JWT is meant for another project."),
+            Self::JwtInvalidClaims => (BAD, "jwt_invalid_claims", "The JWT does not carry a session."),
+            Self::JwtInvalidIssuer => (BAD, "jwt_invalid_issuer", "The session JWT was issued by someone else."),
+            Self::MemberNotFound => (ABSENT, "member_not_found", "Member could not be found."),
+            Self::MemberPhoneNumberNotFound => (ABSENT, "member_phone_number_not_found", "The member has no phone number."),
+            Self::MemberSessionMemberIdMismatch => (BAD, "member_session_member_id_mismatch", "The session belongs to another member."),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This route does not take that method."),
+            Self::NoSessionArguments => (BAD, "no_session_arguments", "Give a session_token or a session_jwt."),
+            Self::NoSessionRevokeArguments => (BAD, "no_session_revoke_arguments", "Say which session to revoke."),
+            Self::OrganizationNotFound => (ABSENT, "organization_not_found", "Organization could not be found."),
+            Self::OrganizationSlugAlreadyUsed => (BAD, "organization_slug_already_used", "Another organization has that slug."),
+            Self::OtpCodeNotFound => (ABSENT, "otp_code_not_found", "The passcode provided was incorrect and could not be authenticated."),
+            Self::PhoneNumberNotFound => (ABSENT, "phone_number_not_found", "Phone number could not be found."),
+            Self::ProjectNotFound => (ABSENT, "project_not_found", "Project could not be found."),
+            Self::ReservedClaimsInCustomClaims => (BAD, "reserved_claims_in_custom_claims", "Custom claims may not use a registered claim's name."),
+            Self::RouteNotFound => (ABSENT, "route_not_found", "The requested route could not be found."),
+            Self::SessionAuthorizationError => (FORBIDDEN, "session_authorization_error", "The Member is not authorized to perform the requested action on that resource."),
+            Self::SessionAuthorizationTenancyError => (FORBIDDEN, "session_authorization_tenancy_error", "OrganizationID in AuthorizationCheck request does not match session's Organization ID"),
+            Self::SessionNotFound => (ABSENT, "session_not_found", "Session could not be found."),
+            Self::StytchClaimsInCustomClaims => (BAD, "stytch_claims_in_custom_claims", "Custom claims may not begin with https://stytch.com/."),
+            Self::TooManyRequests => (StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Too many requests have been made."),
+            Self::TooManySessionArguments => (BAD, "too_many_session_arguments", "Please include at most one of session_token, session_jwt, or intermediate_session_token in an authenticate request, not multiple."),
+            Self::TooManySessionRevokeArguments => (BAD, "too_many_session_revoke_arguments", "Say in one way only which session to revoke."),
+            Self::UnableToAuthOtpCode => (UNAUTHORIZED, "unable_to_auth_otp_code", "The passcode could not be authenticated because it was either already used or expired. Send another passcode to this user."),
+            Self::UnableToParseSessionJwt => (BAD, "unable_to_parse_session_jwt", "The session JWT could not be read or its signature is not ours."),
+            Self::UnauthorizedCredentials => (UNAUTHORIZED, "unauthorized_credentials", "Unauthorized credentials."),
+            Self::UserNotFound => (ABSENT, "user_not_found", "User could not be found."),
+        }
+    }
+}
+
+/// A refusal, perhaps with a message that says more than the usual one.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    refusal: Refusal,
+    message: Option<String>,
+}
+
+impl ApiError {
+    pub(crate) fn explained(refusal: Refusal, message: impl Into<String>) -> Self {
+        Self { refusal, message: Some(message.into()) }
+    }
+
+    /// An error for a status that somebody ordered rather than one that came about.
+    pub(crate) fn body_for(status: StatusCode) -> Value {
+        let refusal = match status.as_u16() {
+            401 => Refusal::UnauthorizedCredentials,
+            403 => Refusal::SessionAuthorizationError,
+            404 => Refusal::SessionNotFound,
+            429 => Refusal::TooManyRequests,
+            400..=499 => Refusal::BadRequest,
+            _ => Refusal::InternalServerError,
+        };
+        let (_, name, message) = refusal.facts();
+        error_body(status, name, message)
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, message: None }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, name, usual) = self.refusal.facts();
+        let message = self.message.as_deref().unwrap_or(usual);
+        (status, Json(error_body(status, name, message))).into_response()
+    }
+}
+
+fn error_body(status: StatusCode, name: &str, message: &str) -> Value {
+    let status = status.as_u16();
+    json!({
+        "status_code": status,
+        "request_id": ids::fresh("request-id"),
+        "error_type": name,
+        "error_message": message,
+        "error_url": format!("https://stytch.com/docs/api/errors/{status}#{name}"),
+    })
+}

@@ -1,0 +1,96 @@
+//! Takes connections and calls: notes every API call, lets ordered faults strike, passes the rest
+//! on to the routers.
+//!
+//! Runs on hyper itself rather than on axum's server, because a fault may be to close the
+//! connection without an answer, and only a service that may fail can do that.
+
+use std::convert::Infallible;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use axum::response::Response;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tower::ServiceExt as _;
+
+use crate::state::Shared;
+use crate::{api, control};
+
+/// A call that gets no answer.
+#[derive(Debug, thiserror::Error)]
+#[error("dropped to order")]
+struct Dropped;
+
+#[derive(Clone)]
+struct Door {
+    shared: Shared,
+    api: Router,
+    control: Router,
+}
+
+/// Serves until the future is dropped; every connection ends with it.
+pub(crate) async fn serve(listener: TcpListener, shared: Shared) -> Infallible {
+    let door = Door { api: api::router(shared.clone()), control: control::router(shared.clone()), shared };
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            // An accept that fails concerns one client only; the next one may fare better.
+            accepted = listener.accept() => if let Ok((stream, _)) = accepted {
+                connections.spawn(converse(stream, door.clone()));
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn converse(stream: TcpStream, door: Door) {
+    // Answers are small and somebody waits for each.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request| {
+        let door = door.clone();
+        async move { door.answer(request).await }
+    });
+    // Whatever ends a conversation early, a client gone or a fault ordered, needs no handling.
+    let _ =
+        http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
+}
+
+impl Door {
+    async fn answer(self, request: Request<Incoming>) -> Result<Response, Dropped> {
+        let request = request.map(Body::new);
+        let path = request.uri().path().to_owned();
+        if path == "/emulator" || path.starts_with("/emulator/") {
+            return Ok(routed(self.control, request).await);
+        }
+        let (entry, fault) = {
+            let state = &mut *self.shared.lock();
+            let now = state.clock.now();
+            let entry = state.journal.arrived(request.method().to_string(), path.clone(), now);
+            (entry, state.faults.strike(&path))
+        };
+        let mut ordered = None;
+        if let Some(fault) = fault {
+            tokio::time::sleep(fault.latency()).await;
+            if fault.drop {
+                return Err(Dropped);
+            }
+            ordered = fault.response();
+        }
+        let response = match ordered {
+            Some(response) => response,
+            None => routed(self.api, request).await,
+        };
+        self.shared.lock().journal.answered(entry, response.status().as_u16());
+        Ok(response)
+    }
+}
+
+async fn routed(router: Router, request: Request<Body>) -> Response {
+    let Ok(response) = router.oneshot(request).await;
+    response
+}

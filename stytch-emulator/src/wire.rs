@@ -1,0 +1,263 @@
+//! The API's JSON for what is in the world: every field that the API always sends, in one place
+//! for each object, empty where the emulator has nothing to put there.
+
+use serde_json::{Map, Value, json};
+
+use crate::jwt::{ORGANIZATION_CLAIM, SESSION_CLAIM, issuer};
+use crate::session::{Factor, Session};
+use crate::world::{
+    ADMIN_ROLE, ConnectedApp, M2mClient, Member, Organization, Phone, Resource, Role, User, World,
+};
+
+/// How long a session JWT says it is good for, whatever the session's own length.
+const JWT_SECONDS: i64 = 300;
+
+pub(crate) fn organization(organization: &Organization) -> Value {
+    let restricted = |restricted| if restricted { "RESTRICTED" } else { "ALL_ALLOWED" };
+    json!({
+        "organization_id": organization.id,
+        "organization_name": organization.name,
+        "organization_logo_url": organization.logo_url,
+        "organization_slug": organization.slug,
+        "sso_jit_provisioning": "ALL_ALLOWED",
+        "sso_jit_provisioning_allowed_connections": [],
+        "sso_active_connections": [],
+        "email_allowed_domains": organization.email_allowed_domains,
+        "email_jit_provisioning":
+            if organization.email_allowed_domains.is_empty() { "NOT_ALLOWED" } else { "RESTRICTED" },
+        "email_invites": "ALL_ALLOWED",
+        "auth_methods": restricted(organization.allowed_auth_methods.is_some()),
+        "allowed_auth_methods": organization.allowed_auth_methods.as_deref().unwrap_or_default(),
+        "mfa_policy": if organization.mfa_required_for_all { "REQUIRED_FOR_ALL" } else { "OPTIONAL" },
+        "rbac_email_implicit_role_assignments": [],
+        "mfa_methods": "ALL_ALLOWED",
+        "allowed_mfa_methods": [],
+        "oauth_tenant_jit_provisioning": "NOT_ALLOWED",
+        "claimed_email_domains": [],
+        "first_party_connected_apps_allowed_type": "ALL_ALLOWED",
+        "allowed_first_party_connected_apps": [],
+        "third_party_connected_apps_allowed_type": "ALL_ALLOWED",
+        "allowed_third_party_connected_apps": [],
+        "custom_roles": organization.custom_roles,
+        "trusted_metadata": organization.trusted_metadata,
+        "created_at": organization.created_at,
+        "updated_at": organization.created_at,
+        "organization_external_id": organization.external_id,
+        "sso_default_connection_id": null,
+        "scim_active_connection": null,
+        "allowed_oauth_tenants": {},
+    })
+}
+
+pub(crate) fn member(member: &Member) -> Value {
+    let roles = member.effective_roles();
+    let phone = member.mfa.phone.as_ref();
+    json!({
+        "organization_id": member.organization_id,
+        "member_id": member.id,
+        "email_address": member.email_address,
+        "status": member.status,
+        "name": member.name,
+        "sso_registrations": [],
+        "is_breakglass": false,
+        "member_password_id": "",
+        "oauth_registrations": [],
+        "email_address_verified": member.email_address_verified,
+        "mfa_phone_number_verified": phone.is_some_and(|phone| phone.verified),
+        "is_admin": roles.iter().any(|role| role == ADMIN_ROLE),
+        "totp_registration_id": "",
+        "retired_email_addresses": [],
+        "is_locked": false,
+        "mfa_enrolled": member.mfa.enrolled,
+        "mfa_phone_number": phone.map_or("", |phone| &phone.number),
+        "default_mfa_method": if member.mfa.sms_is_default { "sms_otp" } else { "" },
+        "roles": roles.iter().map(|role| member_role(role)).collect::<Vec<_>>(),
+        "trusted_metadata": member.trusted_metadata,
+        "untrusted_metadata": member.untrusted_metadata,
+        "created_at": member.created_at,
+        "updated_at": member.updated_at,
+        "scim_registration": null,
+        "external_id": member.external_id,
+        "lock_created_at": null,
+        "lock_expires_at": null,
+    })
+}
+
+fn member_role(role: &str) -> Value {
+    json!({ "role_id": role, "sources": [{ "type": "direct_assignment", "details": {} }] })
+}
+
+pub(crate) fn user(user: &User) -> Value {
+    let email = |email: &crate::world::Email| json!({ "email_id": email.id, "email": email.address, "verified": email.verified });
+    let phone = |phone: &Phone| json!({ "phone_id": phone.id, "phone_number": phone.number, "verified": phone.verified });
+    json!({
+        "user_id": user.id,
+        "emails": user.email.iter().map(email).collect::<Vec<_>>(),
+        "status": if user.pending { "pending" } else { "active" },
+        "phone_numbers": user.phone.iter().map(phone).collect::<Vec<_>>(),
+        "webauthn_registrations": [],
+        "providers": [],
+        "totps": [],
+        "crypto_wallets": [],
+        "biometric_registrations": [],
+        "is_locked": false,
+        "roles": user.effective_roles(),
+        "name": { "first_name": user.name.as_deref().unwrap_or(""), "middle_name": "", "last_name": "" },
+        "created_at": user.created_at,
+        "password": null,
+        "trusted_metadata": user.trusted_metadata,
+        "untrusted_metadata": user.untrusted_metadata,
+        "external_id": user.external_id,
+        "lock_created_at": null,
+        "lock_expires_at": null,
+    })
+}
+
+pub(crate) fn member_session(session: &Session, member: &Member, organization: &Organization) -> Value {
+    json!({
+        "member_session_id": session.id,
+        "member_id": member.id,
+        "started_at": session.started_at,
+        "last_accessed_at": session.last_accessed_at,
+        "expires_at": session.expires_at,
+        "authentication_factors": factors(session),
+        "organization_id": organization.id,
+        "organization_slug": organization.slug,
+        "roles": member.effective_roles(),
+        "custom_claims": session.custom_claims,
+    })
+}
+
+pub(crate) fn user_session(session: &Session, user: &User) -> Value {
+    json!({
+        "session_id": session.id,
+        "user_id": user.id,
+        "started_at": session.started_at,
+        "last_accessed_at": session.last_accessed_at,
+        "expires_at": session.expires_at,
+        "authentication_factors": factors(session),
+        "attributes": attributes(),
+        "roles": user.effective_roles(),
+        "custom_claims": session.custom_claims,
+    })
+}
+
+/// What a session JWT of a member says.
+pub(crate) fn member_claims(
+    session: &Session,
+    member: &Member,
+    organization: &Organization,
+    project_id: &str,
+) -> Value {
+    let mut claims = session_claims(session, &member.id, member.effective_roles(), project_id);
+    claims.insert(
+        ORGANIZATION_CLAIM.into(),
+        json!({ "organization_id": organization.id, "slug": organization.slug }),
+    );
+    Value::Object(claims)
+}
+
+/// What a session JWT of a Consumer user says.
+pub(crate) fn user_claims(session: &Session, user: &User, project_id: &str) -> Value {
+    Value::Object(session_claims(session, &user.id, user.effective_roles(), project_id))
+}
+
+/// A JWT is minted whenever a session is accessed, so that is when it was issued.
+fn session_claims(
+    session: &Session,
+    subject: &str,
+    roles: Vec<String>,
+    project_id: &str,
+) -> Map<String, Value> {
+    let issued = session.last_accessed_at.as_second();
+    let registered = json!({
+        "aud": [project_id],
+        "exp": issued + JWT_SECONDS,
+        "iat": issued,
+        "nbf": issued,
+        "iss": issuer(project_id),
+        "sub": subject,
+        SESSION_CLAIM: {
+            "id": session.id,
+            "started_at": session.started_at,
+            "last_accessed_at": session.last_accessed_at,
+            "expires_at": session.expires_at,
+            "attributes": attributes(),
+            "authentication_factors": factors(session),
+            "roles": roles,
+        },
+    });
+    let mut claims = session.custom_claims.clone();
+    if let Value::Object(registered) = registered {
+        claims.extend(registered);
+    }
+    claims
+}
+
+fn factors(session: &Session) -> Vec<Value> {
+    session.factors.iter().map(Factor::json).collect()
+}
+
+fn attributes() -> Value {
+    json!({ "ip_address": "", "user_agent": "" })
+}
+
+pub(crate) fn m2m_client(client: &M2mClient) -> Value {
+    let last_four = client.secret.char_indices().nth_back(3).map_or("", |(at, _)| &client.secret[at..]);
+    json!({
+        "client_id": client.id,
+        "client_secret": client.secret,
+        "client_name": client.name,
+        "client_description": "",
+        "status": "active",
+        "scopes": client.scopes,
+        "client_secret_last_four": last_four,
+        "trusted_metadata": {},
+        "next_client_secret_last_four": null,
+    })
+}
+
+pub(crate) fn connected_app(app: &ConnectedApp) -> Value {
+    json!({
+        "client_id": app.id,
+        "client_name": app.name,
+        "client_description": "",
+        "status": "active",
+        "full_access_allowed": false,
+        "client_type": app.client_type,
+        "redirect_urls": app.redirect_urls,
+        "access_token_expiry_minutes": 60,
+        "access_token_template_content": "",
+        "post_logout_redirect_urls": [],
+        "bypass_consent_for_offline_access": false,
+        "creation_method": "dashboard",
+        "client_secret_last_four": null,
+        "next_client_secret_last_four": null,
+        "access_token_custom_audience": null,
+        "logo_url": null,
+        "client_id_metadata_url": null,
+    })
+}
+
+/// An RBAC policy made of the world's roles, without the one that belongs to the other vertical.
+pub(crate) fn policy(world: &World, other_vertical: &[&str]) -> Value {
+    let roles: Vec<&Role> =
+        world.roles.iter().filter(|role| !other_vertical.contains(&role.role_id.as_str())).collect();
+    json!({ "roles": roles, "resources": resources(world, &roles), "scopes": world.scopes })
+}
+
+/// The resources the world names, and those only its roles mention.
+fn resources(world: &World, roles: &[&Role]) -> Vec<Resource> {
+    let mut resources = world.resources.clone();
+    for permission in roles.iter().flat_map(|role| &role.permissions) {
+        if resources.iter().any(|one| one.resource_id == permission.resource_id) {
+            continue;
+        }
+        resources.push(Resource {
+            resource_id: permission.resource_id.clone(),
+            description: String::new(),
+            actions: permission.actions.clone(),
+        });
+    }
+    resources
+}

@@ -1,0 +1,174 @@
+//! The world an emulator has when nobody seeds another. Everything about it is documented, so
+//! tests and demonstrations may rely on every name; ids are new each time.
+
+use jiff::Timestamp;
+use serde_json::Map;
+
+use super::{
+    ADMIN_ROLE, Email, M2mClient, MEMBER_ROLE, Member, MemberStatus, Mfa, Organization, Permission, Phone,
+    Resource, Role, USER_ROLE, User, World,
+};
+use crate::ids;
+
+pub(super) fn world() -> World {
+    let acme = organization("acme", "Acme");
+    let globex = organization("globex", "Globex");
+    let mut cho = member(&acme, "cho@acme.example", "Cho", &[]);
+    cho.mfa = texted_codes("+15005550123");
+    World {
+        members: vec![
+            member(&acme, "ana@acme.example", "Ana", &["admin"]),
+            member(&globex, "ana@acme.example", "Ana", &[]),
+            member(&acme, "ben@acme.example", "Ben", &["editor"]),
+            cho,
+            member(&globex, "gil@globex.example", "Gil", &[]),
+        ],
+        organizations: vec![acme, globex],
+        users: vec![user("uma@example.com", "Uma"), user("vic@example.com", "Vic")],
+        roles: roles(),
+        resources: vec![
+            resource("documents", &["read", "write", "delete"]),
+            resource("billing", &["read", "pay"]),
+        ],
+        m2m_clients: vec![M2mClient {
+            id: "m2m-client-test-reports".into(),
+            secret: ids::secret(),
+            name: "Reports".into(),
+            scopes: vec!["read:reports".into(), "write:reports".into()],
+        }],
+        ..World::empty()
+    }
+}
+
+/// The roles Stytch itself reserves come with every policy, seeded or not.
+pub(super) fn reserved_roles() -> Vec<Role> {
+    vec![
+        role(MEMBER_ROLE, &[("stytch.self", &["*"])]),
+        role(
+            ADMIN_ROLE,
+            &[("stytch.organization", &["*"]), ("stytch.member", &["*"]), ("stytch.sso", &["*"])],
+        ),
+        role(USER_ROLE, &[("stytch.self", &["*"])]),
+    ]
+}
+
+fn roles() -> Vec<Role> {
+    let mut roles = reserved_roles();
+    for role in &mut roles {
+        // The reserved admin role stays what Stytch makes it: rights over the organization alone.
+        if role.role_id != ADMIN_ROLE {
+            role.permissions.push(permission("documents", &["read"]));
+        }
+    }
+    roles.push(role("admin", &[("documents", &["*"]), ("billing", &["*"])]));
+    roles.push(role("editor", &[("documents", &["read", "write"])]));
+    roles
+}
+
+fn role(id: &str, permissions: &[(&str, &[&str])]) -> Role {
+    Role {
+        role_id: id.into(),
+        description: String::new(),
+        permissions: permissions.iter().map(|(resource, actions)| permission(resource, actions)).collect(),
+    }
+}
+
+fn permission(resource: &str, actions: &[&str]) -> Permission {
+    Permission { resource_id: resource.into(), actions: actions.iter().map(|&one| one.into()).collect() }
+}
+
+fn resource(id: &str, actions: &[&str]) -> Resource {
+    Resource {
+        resource_id: id.into(),
+        description: String::new(),
+        actions: actions.iter().map(|&one| one.into()).collect(),
+    }
+}
+
+fn texted_codes(number: &str) -> Mfa {
+    let phone = Phone { id: ids::fresh("phone-number"), number: number.into(), verified: true };
+    Mfa { enrolled: true, phone: Some(phone), sms_is_default: true }
+}
+
+fn organization(slug: &str, name: &str) -> Organization {
+    Organization { slug: slug.into(), name: name.into(), ..Organization::new() }
+}
+
+fn member(organization: &Organization, address: &str, name: &str, roles: &[&str]) -> Member {
+    Member {
+        name: name.into(),
+        status: MemberStatus::Active,
+        email_address_verified: true,
+        roles: roles.iter().map(|&role| role.into()).collect(),
+        ..Member::new(&organization.id, address)
+    }
+}
+
+fn user(address: &str, name: &str) -> User {
+    let email = Email { id: ids::fresh("email"), address: address.into(), verified: true };
+    User { name: Some(name.into()), email: Some(email), ..User::new() }
+}
+
+impl Organization {
+    /// An organization that allows everything and holds nobody.
+    pub(crate) fn new() -> Self {
+        Self {
+            id: ids::fresh("organization"),
+            external_id: None,
+            slug: String::new(),
+            name: String::new(),
+            logo_url: String::new(),
+            email_allowed_domains: Vec::new(),
+            allowed_auth_methods: None,
+            mfa_required_for_all: false,
+            custom_roles: Vec::new(),
+            trusted_metadata: Map::new(),
+            created_at: founding(),
+        }
+    }
+}
+
+impl Member {
+    /// Someone who was asked to join and has not signed in yet.
+    pub(crate) fn new(organization_id: &str, address: &str) -> Self {
+        Self {
+            id: ids::fresh("member"),
+            organization_id: organization_id.into(),
+            external_id: None,
+            email_id: ids::fresh("email"),
+            email_address: address.into(),
+            email_address_verified: false,
+            name: String::new(),
+            status: MemberStatus::Pending,
+            roles: Vec::new(),
+            mfa: Mfa::default(),
+            trusted_metadata: Map::new(),
+            untrusted_metadata: Map::new(),
+            created_at: founding(),
+            updated_at: founding(),
+        }
+    }
+}
+
+impl User {
+    /// A user who can be reached in no way yet.
+    pub(crate) fn new() -> Self {
+        Self {
+            id: ids::fresh("user"),
+            external_id: None,
+            name: None,
+            email: None,
+            phone: None,
+            pending: false,
+            roles: Vec::new(),
+            trusted_metadata: Map::new(),
+            untrusted_metadata: Map::new(),
+            created_at: founding(),
+        }
+    }
+}
+
+/// When the people of a seed joined: long enough ago to differ from every session's times.
+fn founding() -> Timestamp {
+    Timestamp::constant(1_767_225_600, 0)
+}

@@ -1,0 +1,204 @@
+//! Who and what is in a project, without the fields the wire adds (see `wire`).
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// Every member has this role, whatever else they have.
+pub(crate) const MEMBER_ROLE: &str = "stytch_member";
+
+/// Whoever creates an organization gets this one.
+pub(crate) const ADMIN_ROLE: &str = "stytch_admin";
+
+/// Every Consumer user has this role.
+pub(crate) const USER_ROLE: &str = "stytch_user";
+
+#[derive(Debug, Clone)]
+pub(crate) struct Organization {
+    pub(crate) id: String,
+    pub(crate) external_id: Option<String>,
+    pub(crate) slug: String,
+    pub(crate) name: String,
+    pub(crate) logo_url: String,
+    /// People of these e-mail domains may join without an invitation.
+    pub(crate) email_allowed_domains: Vec<String>,
+    /// `None`: every method is allowed.
+    pub(crate) allowed_auth_methods: Option<Vec<String>>,
+    pub(crate) mfa_required_for_all: bool,
+    pub(crate) custom_roles: Vec<Role>,
+    pub(crate) trusted_metadata: Map<String, Value>,
+    pub(crate) created_at: Timestamp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum MemberStatus {
+    Pending,
+    Invited,
+    Active,
+    Deleted,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Member {
+    pub(crate) id: String,
+    pub(crate) organization_id: String,
+    pub(crate) external_id: Option<String>,
+    pub(crate) email_id: String,
+    pub(crate) email_address: String,
+    pub(crate) email_address_verified: bool,
+    pub(crate) name: String,
+    pub(crate) status: MemberStatus,
+    /// The roles assigned by hand; [`MEMBER_ROLE`] comes on top.
+    pub(crate) roles: Vec<String>,
+    pub(crate) mfa: Mfa,
+    pub(crate) trusted_metadata: Map<String, Value>,
+    pub(crate) untrusted_metadata: Map<String, Value>,
+    pub(crate) created_at: Timestamp,
+    pub(crate) updated_at: Timestamp,
+}
+
+/// A member's second factor. Texted codes are the only kind so far.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Mfa {
+    pub(crate) enrolled: bool,
+    pub(crate) phone: Option<Phone>,
+    /// Whether a code is texted without being asked for.
+    pub(crate) sms_is_default: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Phone {
+    pub(crate) id: String,
+    pub(crate) number: String,
+    pub(crate) verified: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct User {
+    pub(crate) id: String,
+    pub(crate) external_id: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) email: Option<Email>,
+    pub(crate) phone: Option<Phone>,
+    pub(crate) pending: bool,
+    /// The roles assigned by hand; [`USER_ROLE`] comes on top.
+    pub(crate) roles: Vec<String>,
+    pub(crate) trusted_metadata: Map<String, Value>,
+    pub(crate) untrusted_metadata: Map<String, Value>,
+    pub(crate) created_at: Timestamp,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Email {
+    pub(crate) id: String,
+    pub(crate) address: String,
+    pub(crate) verified: bool,
+}
+
+/// A role of the RBAC policy, in the shape the API and the seed share.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Role {
+    pub(crate) role_id: String,
+    #[serde(default)]
+    pub(crate) description: String,
+    #[serde(default)]
+    pub(crate) permissions: Vec<Permission>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Permission {
+    pub(crate) resource_id: String,
+    pub(crate) actions: Vec<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Resource {
+    pub(crate) resource_id: String,
+    #[serde(default)]
+    pub(crate) description: String,
+    pub(crate) actions: Vec<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Scope {
+    pub(crate) scope: String,
+    #[serde(default)]
+    pub(crate) description: String,
+    pub(crate) permissions: Vec<Permission>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct M2mClient {
+    pub(crate) id: String,
+    pub(crate) secret: String,
+    pub(crate) name: String,
+    pub(crate) scopes: Vec<String>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct ConnectedApp {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) client_type: String,
+    pub(crate) redirect_urls: Vec<String>,
+}
+
+impl Member {
+    /// The roles a session of this member has, the implicit one first.
+    pub(crate) fn effective_roles(&self) -> Vec<String> {
+        with_implicit(MEMBER_ROLE, &self.roles)
+    }
+
+    pub(crate) fn is(&self, id: &str) -> bool {
+        self.id == id || self.external_id.as_deref() == Some(id)
+    }
+}
+
+impl User {
+    pub(crate) fn effective_roles(&self) -> Vec<String> {
+        with_implicit(USER_ROLE, &self.roles)
+    }
+
+    pub(crate) fn is(&self, id: &str) -> bool {
+        self.id == id || self.external_id.as_deref() == Some(id)
+    }
+
+    /// The factor a code sent to `method_id` would prove.
+    pub(crate) fn has_method(&self, method_id: &str) -> bool {
+        self.email.as_ref().is_some_and(|email| email.id == method_id)
+            || self.phone.as_ref().is_some_and(|phone| phone.id == method_id)
+    }
+}
+
+impl Organization {
+    /// Wherever the API takes an organization's id it takes the slug or the external id too.
+    pub(crate) fn is(&self, locator: &str) -> bool {
+        self.id == locator || self.slug == locator || self.external_id.as_deref() == Some(locator)
+    }
+
+    pub(crate) fn admits_domain_of(&self, address: &str) -> bool {
+        let domain = address.rsplit_once('@').map(|(_, domain)| domain);
+        domain.is_some_and(|domain| {
+            self.email_allowed_domains.iter().any(|one| one.eq_ignore_ascii_case(domain))
+        })
+    }
+}
+
+impl Role {
+    pub(crate) fn allows(&self, resource: &str, action: &str) -> bool {
+        self.permissions.iter().any(|permission| {
+            permission.resource_id == resource
+                && permission.actions.iter().any(|one| one == action || one == "*")
+        })
+    }
+}
+
+fn with_implicit(implicit: &str, assigned: &[String]) -> Vec<String> {
+    let assigned = assigned.iter().filter(|role| *role != implicit).cloned();
+    std::iter::once(implicit.to_owned()).chain(assigned).collect()
+}
