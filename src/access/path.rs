@@ -98,7 +98,7 @@ pub fn cut_prefix<'a>(path: &'a str, prefix: &str) -> Result<&'a str, Ambiguous>
 }
 
 /// Decodes every escape once. What is not an escape stays as it is.
-pub(super) fn decode(text: &[u8]) -> Vec<u8> {
+pub(crate) fn decode(text: &[u8]) -> Vec<u8> {
     Decoded(text).collect()
 }
 
