@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+pub mod owned;
 pub mod template;
 
 /// What a token is, told strictly by its claims (REFERENCE.md 4.3).
