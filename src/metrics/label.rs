@@ -1,0 +1,245 @@
+//! The closed sets that label values come from.
+//!
+//! Labels are bounded because they are these enums, a route's or an upstream's configured name,
+//! or a name written in our own source: never an id, a path, a host or a method a client chose.
+
+use crate::access::rejection::Code;
+
+/// An enum whose variants are label values, countable by position.
+macro_rules! labels {
+    ($(#[$about:meta])* $name:ident { $($(#[$each:meta])* $variant:ident => $label:literal,)* }) => {
+        $(#[$about])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $($(#[$each])* $variant,)* }
+
+        impl $name {
+            /// In the order of their discriminants.
+            pub const ALL: [Self; [$($label),*].len()] = [$(Self::$variant),*];
+
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $label,)* }
+            }
+        }
+    };
+}
+
+/// What became of a request. A code belongs to exactly those that were turned back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Decision {
+    /// Passed with an identity.
+    Allowed,
+    /// Passed on a route that asks for none.
+    Public,
+    /// Passed without a credential where one is optional.
+    Anonymous,
+    /// Turned back before it reached the upstream.
+    Refused(Code),
+    /// Let pass, and then the gateway or the upstream failed it.
+    Failed(Code),
+}
+
+impl Decision {
+    pub(super) const COUNT: usize = 3 + 2 * Code::ALL.len();
+
+    /// In the order of [`Decision::index`].
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        [Self::Allowed, Self::Public, Self::Anonymous]
+            .into_iter()
+            .chain(Code::ALL.map(Self::Refused))
+            .chain(Code::ALL.map(Self::Failed))
+    }
+
+    pub(super) const fn index(self) -> usize {
+        match self {
+            Self::Allowed => 0,
+            Self::Public => 1,
+            Self::Anonymous => 2,
+            Self::Refused(code) => 3 + code as usize,
+            Self::Failed(code) => 3 + Code::ALL.len() + code as usize,
+        }
+    }
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Public => "public",
+            Self::Anonymous => "anonymous",
+            Self::Refused(_) => "refused",
+            Self::Failed(_) => "failed",
+        }
+    }
+
+    /// The rejection's code, or `ok`.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Allowed | Self::Public | Self::Anonymous => "ok",
+            Self::Refused(code) | Self::Failed(code) => code.as_str(),
+        }
+    }
+}
+
+labels! {
+    /// Whose word about the credential the decision rests on.
+    Verification {
+        /// No credential was looked at.
+        None => "none",
+        /// Known already.
+        Cache => "cache",
+        /// A signature checked here.
+        Local => "local",
+        /// Stytch was asked, by this request or one it shared the call with.
+        Stytch => "stytch",
+        /// Stytch could not be asked, and `outage_grace` let an older word count.
+        Stale => "stale",
+    }
+}
+
+impl Verification {
+    /// The label values of decision durations.
+    pub(super) const SOURCES: [&str; 3] = ["cache", "local", "stytch"];
+
+    /// The position in [`Verification::SOURCES`]. A stale word is one that Stytch was, or would
+    /// have been, asked about.
+    pub(super) const fn source(self) -> Option<usize> {
+        match self {
+            Self::None => None,
+            Self::Cache => Some(0),
+            Self::Local => Some(1),
+            Self::Stytch | Self::Stale => Some(2),
+        }
+    }
+}
+
+labels! {
+    /// Why a token that could have been verified here had to be asked about.
+    LocalFallback {
+        /// Stytch's word in it is older than `max_staleness`.
+        Stale => "stale",
+        Expired => "expired",
+        UnknownKey => "unknown_key",
+        /// No key set has been fetched yet.
+        NoKeys => "no_keys",
+    }
+}
+
+labels! {
+    /// Why a client connection was not served, or not served on.
+    ConnectionRefusal {
+        /// `limits.connections` is reached.
+        Limit => "limit",
+        /// `limits.connections_per_address` is reached.
+        AddressLimit => "address_limit",
+        /// The head did not arrive in `timeouts.header`.
+        HeaderTimeout => "header_timeout",
+        MalformedHead => "malformed_head",
+    }
+}
+
+labels! {
+    /// What an upstream made of a request.
+    UpstreamOutcome {
+        /// A 1xx answer that ends the exchange, such as 101.
+        Informational => "1xx",
+        Success => "2xx",
+        Redirection => "3xx",
+        ClientError => "4xx",
+        ServerError => "5xx",
+        Unreachable => "unreachable",
+        Timeout => "timeout",
+        /// Its answer was not HTTP, or broke off.
+        Protocol => "protocol",
+        /// The client left before it answered.
+        Cancelled => "cancelled",
+    }
+}
+
+impl From<http::StatusCode> for UpstreamOutcome {
+    fn from(status: http::StatusCode) -> Self {
+        match status.as_u16() {
+            ..200 => Self::Informational,
+            200..300 => Self::Success,
+            300..400 => Self::Redirection,
+            400..500 => Self::ClientError,
+            500.. => Self::ServerError,
+        }
+    }
+}
+
+labels! {
+    /// Whether a connection to an upstream carries a request.
+    ConnectionState {
+        Active => "active",
+        Idle => "idle",
+    }
+}
+
+labels! {
+    /// How a call to Stytch ended.
+    CallOutcome {
+        Ok => "ok",
+        /// Stytch says no to the credential.
+        Refused => "refused",
+        /// 429.
+        RateLimited => "rate_limited",
+        /// Our own secret is not accepted.
+        SecretRefused => "secret_refused",
+        Timeout => "timeout",
+        /// No connection, or a 5xx.
+        Unavailable => "unavailable",
+        /// An answer that is not Stytch's.
+        Malformed => "malformed",
+    }
+}
+
+labels! {
+    KeysFetch {
+        Fetched => "fetched",
+        Failed => "failed",
+    }
+}
+
+labels! {
+    ConfigReload {
+        Applied => "applied",
+        /// Invalid: the old configuration stays.
+        Rejected => "rejected",
+    }
+}
+
+labels! {
+    /// Why access log lines were lost.
+    LogLoss {
+        /// The writer did not keep up.
+        QueueFull => "queue_full",
+        /// The file or pipe did not take them.
+        WriteFailed => "write_failed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_decision_has_its_own_place() {
+        let places: Vec<usize> = Decision::all().map(Decision::index).collect();
+        assert_eq!(places, (0..Decision::COUNT).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn positions_are_discriminants() {
+        assert!(Code::ALL.iter().enumerate().all(|(position, code)| *code as usize == position));
+        assert!(UpstreamOutcome::ALL.iter().enumerate().all(|(position, each)| *each as usize == position));
+    }
+
+    #[test]
+    fn an_upstreams_status_chooses_its_class() {
+        for (status, class) in [(101, "1xx"), (204, "2xx"), (304, "3xx"), (499, "4xx"), (503, "5xx")] {
+            let status = http::StatusCode::from_u16(status).unwrap();
+            assert_eq!(UpstreamOutcome::from(status).as_str(), class);
+        }
+    }
+}
