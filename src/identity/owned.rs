@@ -78,12 +78,13 @@ pub fn replace(headers: &mut HeaderMap, owned: &Owned, ready_made: &[(HeaderName
     }
 }
 
-const fn fold(byte: u8) -> u8 {
+/// A byte of a header's name as the most generous server would read it.
+pub(crate) const fn fold(byte: u8) -> u8 {
     if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
 }
 
-/// Whether a name folds to one that is folded already and as long.
-fn same(folded: &[u8], name: &[u8]) -> bool {
+/// Whether a name, as far as the folded one goes, folds to it.
+pub(crate) fn same(folded: &[u8], name: &[u8]) -> bool {
     folded.iter().zip(name).all(|(owned, byte)| *owned == fold(*byte))
 }
 
