@@ -15,13 +15,13 @@ use super::problems::{KeyPath, Problems, Step};
 /// Larger files are not settings.
 const MAX_FILE: u64 = 1 << 20;
 
-/// Where a mistake is.
-#[derive(Debug, Clone, Default)]
+/// Where a mistake is. In the order of the layers, and within one from top to bottom.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Location {
+    layer: usize,
     /// A file's path or a variable's name; empty where neither is to blame.
     source: String,
     position: Option<Position>,
-    layer: usize,
 }
 
 /// Both count from 1; columns are characters.
@@ -29,12 +29,6 @@ pub(super) struct Location {
 pub(super) struct Position {
     line: usize,
     column: usize,
-}
-
-impl Location {
-    pub(super) fn order(&self) -> (usize, Option<Position>) {
-        (self.layer, self.position)
-    }
 }
 
 impl fmt::Display for Location {
@@ -47,8 +41,7 @@ impl fmt::Display for Location {
     }
 }
 
-/// Settings of one origin, as written.
-#[derive(Debug)]
+/// Settings of one origin, as written. Without `Debug`, since a secret may be among them.
 pub(super) struct Layer {
     pub(super) values: Map<String, Value>,
     /// Whether this is the environment, where every value comes as text.

@@ -19,7 +19,6 @@ use super::{Config, schema, shape};
 const DEFAULT_FILES: [&str; 2] = ["stytch-gateway.toml", "/etc/stytch-gateway/config.toml"];
 
 /// A configuration that may be used.
-#[derive(Debug)]
 pub struct Loaded {
     pub config: Config,
     /// The settings files it came from, for loading it again.
@@ -27,6 +26,18 @@ pub struct Loaded {
     /// What is allowed, and worth knowing; a sentence each.
     pub notes: Vec<String>,
     pub(super) raw: Raw,
+}
+
+impl fmt::Debug for Loaded {
+    /// Without what was written, where a secret may stand.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { config, files, notes, raw: _ } = self;
+        f.debug_struct("Loaded")
+            .field("config", config)
+            .field("files", files)
+            .field("notes", notes)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why there is no configuration. Its message is meant for people, a mistake a line.

@@ -150,7 +150,7 @@ impl Problems {
                 (location, line)
             })
             .collect();
-        lines.sort_by_key(|(location, _)| location.order());
+        lines.sort_by(|one, other| one.0.cmp(&other.0));
         lines.into_iter().map(|(_, line)| line).collect()
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! The doc comments are the descriptions that editors show, so they speak to operators. The
 //! JSON Schema derived from these types is also what [`shape`](super::shape) checks every layer
-//! against, by three marks on a key: `x-later` (not available in this version), `x-secret` (its
+//! against, by three marks on a key: `x-later` (not available in this version, or which values are not), `x-secret` (its
 //! value never appears in a message) and `x-unit` (a quantity of [`units`](super::units)).
+//! Types that hold a secret are without `Debug`.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +25,7 @@ pub(super) use server::{Admin, Limits, Server};
 pub(super) use upstream::Upstream;
 
 /// Settings of stytch-gateway.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Raw {
     /// The Stytch project that vouches for sessions.
@@ -63,7 +64,7 @@ pub(super) struct Raw {
 }
 
 /// How to reach Stytch and what to expect of its tokens.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Stytch {
     /// The project, as Stytch's dashboard shows it. `STYTCH_PROJECT_ID` fills it in where no layer gives it.

@@ -49,13 +49,17 @@ fn strip_null(schema: &mut Value) {
 fn explain(schema: &mut Value, later: bool) {
     match schema {
         Value::Object(object) => {
-            let later = object.remove("x-later").is_some() || later;
+            let mark = object.remove("x-later");
+            let later = later || mark.as_ref().is_some_and(|mark| *mark == true);
             object.remove("x-secret");
             object.remove("x-unit");
             let default = object.get("default").filter(|default| !default.is_object()).map(Value::to_string);
             if let Some(Value::String(description)) = object.get_mut("description") {
                 if let Some(default) = default {
                     description.push_str(&format!(" Default: `{default}`."));
+                }
+                for value in mark.iter().filter_map(Value::as_array).flatten() {
+                    description.push_str(&format!(" Not available yet: `{value}`."));
                 }
                 if later {
                     description.push_str(" Not available yet.");

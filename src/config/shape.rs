@@ -95,10 +95,13 @@ impl Checker<'_> {
     }
 
     fn scalar(&mut self, schema: &Value, path: &KeyPath, given: Value) -> Option<Value> {
-        let mistake = not_in_enum(schema, &given).or_else(|| out_of_range(schema, &given)).or_else(|| {
-            let unit = schema.get("x-unit")?.as_str()?;
-            units::check(unit, written(&given)?).err()
-        });
+        let mistake = not_in_enum(schema, &given)
+            .or_else(|| not_available(schema, &given))
+            .or_else(|| out_of_range(schema, &given))
+            .or_else(|| {
+                let unit = schema.get("x-unit")?.as_str()?;
+                units::check(unit, written(&given)?).err()
+            });
         match mistake {
             None => Some(given),
             Some(message) => {
@@ -266,6 +269,11 @@ fn not_in_enum(schema: &Value, given: &Value) -> Option<String> {
     let text = given.as_str().unwrap_or_default();
     let hint = did_you_mean(text, names.iter().copied());
     Some(format!("{text:?} is none of {}{hint}", listed.join(", ")))
+}
+
+fn not_available(schema: &Value, given: &Value) -> Option<String> {
+    let later = schema.get("x-later")?.as_array()?;
+    later.contains(given).then(|| format!("{given} is not available yet in this version"))
 }
 
 fn out_of_range(schema: &Value, given: &Value) -> Option<String> {

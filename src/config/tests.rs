@@ -1,23 +1,34 @@
-//! Tables of what people write and what they are told.
+//! What people write, and what they are told.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Loaded, load};
 
+mod examples;
+mod layers;
+mod mistakes;
+mod random;
+
+/// In every test's settings, and in no message.
 const SECRET: &str = "secret-test-not-to-be-seen";
 
-const MINIMAL: &str = r#"
-[stytch]
-project_id = "project-test-1"
-secret = "secret-test-not-to-be-seen"
-
-[upstreams.app]
-url = "http://127.0.0.1:3000"
-
-[[routes]]
-path = "/*"
-upstream = "app"
-"#;
+/// The smallest settings, with `lines` added to the section of that name.
+fn settings(section: &str, lines: &str) -> String {
+    let mut text = String::new();
+    let known = [
+        ("[stytch]", "project_id = \"project-test-1\"\nsecret = \"secret-test-not-to-be-seen\"\n"),
+        ("[upstreams.app]", "url = \"http://127.0.0.1:3000\"\n"),
+        ("[[routes]]", "path = \"/*\"\nupstream = \"app\"\n"),
+    ];
+    if !known.iter().any(|(name, _)| *name == section) {
+        text.push_str(&format!("{section}\n{lines}\n"));
+    }
+    for (name, body) in known {
+        let lines = if name == section { lines } else { "" };
+        text.push_str(&format!("{name}\n{body}{lines}\n"));
+    }
+    text
+}
 
 /// What comes of files with these texts, called `a.toml`, `b.toml` and so on, and these variables.
 fn outcome(texts: &[&str], variables: &[(&str, &str)]) -> Result<Loaded, String> {
@@ -28,27 +39,23 @@ fn outcome(texts: &[&str], variables: &[(&str, &str)]) -> Result<Loaded, String>
         std::fs::write(&path, text).unwrap();
         files.push(path);
     }
+    load_in(directory.path(), &files, variables)
+}
+
+/// Loads, and leaves the directory out of any message.
+fn load_in(directory: &Path, files: &[PathBuf], variables: &[(&str, &str)]) -> Result<Loaded, String> {
     let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    let prefix = format!("{}/", directory.path().display());
-    load(&files, variables).map_err(|error| {
-        let message = error.to_string().replace(&prefix, "");
+    load(files, variables).map_err(|error| {
+        let message = error.to_string().replace(&format!("{}/", directory.display()), "");
         assert!(!message.contains(SECRET), "a secret in: {message}");
         message
     })
 }
 
-fn mistakes(texts: &[&str], variables: &[(&str, &str)]) -> Vec<String> {
+/// The mistakes told, without the count at the end.
+fn mistakes_of(texts: &[&str], variables: &[(&str, &str)]) -> Vec<String> {
     let message = outcome(texts, variables).expect_err("this should not load");
     let mut lines: Vec<String> = message.lines().map(str::to_owned).collect();
     lines.pop();
     lines
-}
-
-#[test]
-fn the_smallest_file_serves() {
-    let loaded = outcome(&[MINIMAL], &[]).unwrap();
-    assert_eq!(loaded.config.stytch.project_id, "project-test-1");
-    assert_eq!(loaded.config.stytch.secret.expose(), SECRET);
-    assert_eq!(loaded.config.routes[0].name, "/*");
-    assert_eq!(loaded.notes, Vec::<String>::new());
 }

@@ -183,17 +183,12 @@ impl From<Period> for Written {
 impl fmt::Display for Period {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let total = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
-        if total == 0 {
-            return f.write_str("0s");
+        // The largest unit of which it is a whole number.
+        match DURATION_UNITS.iter().find(|(_, milliseconds)| total > 0 && total.is_multiple_of(*milliseconds))
+        {
+            Some((unit, milliseconds)) => write!(f, "{}{unit}", total / milliseconds),
+            None => f.write_str("0s"),
         }
-        let mut rest = total;
-        for (unit, milliseconds) in DURATION_UNITS {
-            if rest >= milliseconds {
-                write!(f, "{}{unit}", rest / milliseconds)?;
-                rest %= milliseconds;
-            }
-        }
-        Ok(())
     }
 }
 

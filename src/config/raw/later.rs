@@ -173,7 +173,7 @@ pub(in crate::config) enum PermissionCheck {
 }
 
 /// Sign-in pages served by the gateway.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Signin {
     /// Whether they are served.
@@ -274,7 +274,7 @@ impl Default for ExtAuthz {
 }
 
 /// Stytch's webhooks.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Webhook {
     /// Whether they are taken.
@@ -289,7 +289,7 @@ pub(in crate::config) struct Webhook {
 }
 
 /// Shares verified sessions and sign-outs between replicas.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Cache {
     /// `redis://…`, also for Valkey. By default everything stays in the process.

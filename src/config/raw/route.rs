@@ -52,6 +52,7 @@ pub(in crate::config) struct Route {
     #[schemars(extend("x-later" = true))]
     pub(in crate::config) enforce: Enforce,
     /// What a browser without a session gets. Until sign-in pages are available, `"auto"` means the same as `"401"`.
+    #[schemars(extend("x-later" = ["sign_in"]))]
     pub(in crate::config) on_unauthenticated: OnUnauthenticated,
 }
 

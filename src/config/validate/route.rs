@@ -4,7 +4,7 @@ use http::Method;
 
 use super::headers::templates;
 use super::{Findings, is_token, positive};
-use crate::access::route::{HostPattern, PathPattern, capture_names};
+use crate::access::route::{HostPattern, PathPattern, Table, capture_names};
 use crate::config::problems::{KeyPath, Problems, nearest};
 use crate::config::raw::EncodedSlashes;
 use crate::config::{MaxBody, Route, UpstreamTimeouts, raw};
@@ -16,18 +16,34 @@ pub(super) fn routes(raw: &raw::Raw, findings: &mut Findings) -> Vec<Route> {
         findings.problems.missing(&key, message);
     }
     let mut used = vec![false; raw.upstreams.len()];
-    let mut routes = Vec::new();
+    let mut routes: Vec<(usize, Route)> = Vec::new();
     for (index, route) in raw.routes.iter().enumerate() {
         let reader = Reader { all: raw, raw: route, key: key.index(index) };
         if let Some(position) = reader.upstream_position() {
             used[position] = true;
         }
-        routes.extend(reader.route(&mut findings.problems));
+        routes.extend(reader.route(&mut findings.problems).map(|route| (index, route)));
     }
+    check_ties(&routes, &mut findings.problems);
     for (name, _) in raw.upstreams.keys().zip(used).filter(|(_, used)| !used) {
         findings.notes.push(format!("upstreams.{name}: no route uses it"));
     }
-    routes
+    routes.into_iter().map(|(_, route)| route).collect()
+}
+
+/// Two routes that could both be meant are a mistake; `routes` come with their places in the file.
+fn check_ties(routes: &[(usize, Route)], problems: &mut Problems) {
+    let table =
+        Table::build(routes.iter().map(|(_, route)| (&route.host, &route.path, route.methods.as_deref())));
+    for tie in table.err().unwrap_or_default() {
+        if let (Some((first, _)), Some((second, route))) = (routes.get(tie.first), routes.get(tie.second)) {
+            let name = &route.name;
+            let message = format!(
+                "{name:?} matches the same requests as routes[{first}], and neither is more specific"
+            );
+            problems.add(&KeyPath::of("routes").index(*second), message);
+        }
+    }
 }
 
 /// One route, in the light of the whole.

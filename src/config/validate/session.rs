@@ -134,11 +134,4 @@ fn notes(raw: &raw::Session, notes: &mut Vec<String>) {
             "session.max_staleness is {staleness}, longer than the 5m a session JWT is valid: a revoked session may go on for {staleness}"
         ));
     }
-    if raw.max_staleness.0 < JWT_LIFETIME && raw.outage_grace.0 > staleness.0 && !raw.outage_grace.0.is_zero()
-    {
-        let grace = raw.outage_grace;
-        notes.push(format!(
-            "session.outage_grace is {grace}: while Stytch cannot be reached, a revoked session may go on for {grace} longer"
-        ));
-    }
 }
