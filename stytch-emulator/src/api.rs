@@ -4,10 +4,17 @@
 //! body), and return the answer's own fields; what every answer has besides is added here. A body
 //! on a GET is not looked at, and JSON `null` is the same as nothing: both happen in real clients.
 
+mod b2b_otps;
 mod b2b_sessions;
 mod debug;
+mod discovery;
 mod jwks;
+mod organizations;
+mod otps;
+mod rbac;
+mod sandbox;
 mod sessions;
+mod users;
 
 use std::collections::HashMap;
 
@@ -16,7 +23,7 @@ use axum::extract::{FromRequest, Query, RawPathParams, Request, State as Extract
 use axum::http::{Method, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{self, MethodFilter, MethodRouter, get};
 use axum::{Json, RequestExt as _, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -31,12 +38,8 @@ use crate::state::{Shared, State};
 pub(crate) fn router(shared: Shared) -> Router {
     let with_credentials = Router::new()
         .route("/v1/debug/whoami", on_get(debug::whoami))
-        .route("/v1/sessions", on_get(sessions::list))
-        .route("/v1/sessions/authenticate", on_post(sessions::authenticate))
-        .route("/v1/sessions/revoke", on_post(sessions::revoke))
-        .route("/v1/b2b/sessions", on_get(b2b_sessions::list))
-        .route("/v1/b2b/sessions/authenticate", on_post(b2b_sessions::authenticate))
-        .route("/v1/b2b/sessions/revoke", on_post(b2b_sessions::revoke))
+        .merge(b2b())
+        .merge(consumer())
         .route_layer(middleware::from_fn_with_state(shared.clone(), require_credentials));
     let public = Router::new()
         .route("/v1/sessions/jwks/{project_id}", get(jwks::answer))
@@ -47,6 +50,46 @@ pub(crate) fn router(shared: Shared) -> Router {
         .fallback(async || ApiError::from(Refusal::RouteNotFound))
         .method_not_allowed_fallback(async || ApiError::from(Refusal::MethodNotAllowed))
         .with_state(shared)
+}
+
+fn b2b() -> Router<Shared> {
+    Router::new()
+        .route("/v1/b2b/sessions", on_get(b2b_sessions::list))
+        .route("/v1/b2b/sessions/authenticate", on_post(b2b_sessions::authenticate))
+        .route("/v1/b2b/sessions/revoke", on_post(b2b_sessions::revoke))
+        .route("/v1/b2b/sessions/exchange", on_post(b2b_sessions::exchange))
+        .route("/v1/b2b/otps/email/login_or_signup", on_post(b2b_otps::login_or_signup))
+        .route("/v1/b2b/otps/email/authenticate", on_post(b2b_otps::email_authenticate))
+        .route("/v1/b2b/otps/email/discovery/send", on_post(b2b_otps::discovery_send))
+        .route("/v1/b2b/otps/email/discovery/authenticate", on_post(b2b_otps::discovery_authenticate))
+        .route("/v1/b2b/otps/sms/send", on_post(b2b_otps::sms_send))
+        .route("/v1/b2b/otps/sms/authenticate", on_post(b2b_otps::sms_authenticate))
+        .route("/v1/b2b/discovery/organizations", on_post(discovery::organizations))
+        .route("/v1/b2b/discovery/organizations/create", on_post(discovery::create))
+        .route("/v1/b2b/discovery/intermediate_sessions/exchange", on_post(discovery::exchange))
+        .route("/v1/b2b/organizations/{organization_id}", on_get(organizations::get))
+        .route("/v1/b2b/organizations/{organization_id}/member", on_get(organizations::get_member))
+        .route("/v1/b2b/rbac/policy", on_get(rbac::b2b_policy))
+        .route(
+            "/v1/b2b/rbac/organizations/{organization_id}",
+            on_get(rbac::organization_policy).merge(on_put(rbac::set_organization_policy)),
+        )
+}
+
+fn consumer() -> Router<Shared> {
+    Router::new()
+        .route("/v1/sessions", on_get(sessions::list))
+        .route("/v1/sessions/authenticate", on_post(sessions::authenticate))
+        .route("/v1/sessions/revoke", on_post(sessions::revoke))
+        .route("/v1/otps/authenticate", on_post(otps::authenticate))
+        .route("/v1/otps/email/login_or_create", on_post(otps::email_login_or_create))
+        .route("/v1/otps/email/send", on_post(otps::email_send))
+        .route("/v1/otps/sms/login_or_create", on_post(otps::sms_login_or_create))
+        .route("/v1/otps/sms/send", on_post(otps::sms_send))
+        .route("/v1/otps/whatsapp/login_or_create", on_post(otps::whatsapp_login_or_create))
+        .route("/v1/otps/whatsapp/send", on_post(otps::whatsapp_send))
+        .route("/v1/users/{user_id}", on_get(users::get))
+        .route("/v1/rbac/policy", on_get(rbac::policy))
 }
 
 /// The fields of a successful answer.
@@ -65,6 +108,12 @@ impl From<Value> for Answer {
     }
 }
 
+impl From<Map<String, Value>> for Answer {
+    fn from(fields: Map<String, Value>) -> Self {
+        Self(fields)
+    }
+}
+
 impl IntoResponse for Answer {
     fn into_response(mut self) -> Response {
         self.0.insert("status_code".into(), json!(200));
@@ -74,13 +123,22 @@ impl IntoResponse for Answer {
 }
 
 fn on_get<T: DeserializeOwned + Send + 'static>(answer: fn(&mut State, T) -> Reply) -> MethodRouter<Shared> {
-    get(move |Extract(shared): Extract<Shared>, Arguments(it): Arguments<T>| async move {
-        answer(&mut shared.lock(), it)
-    })
+    on(MethodFilter::GET, answer)
 }
 
 fn on_post<T: DeserializeOwned + Send + 'static>(answer: fn(&mut State, T) -> Reply) -> MethodRouter<Shared> {
-    post(move |Extract(shared): Extract<Shared>, Arguments(it): Arguments<T>| async move {
+    on(MethodFilter::POST, answer)
+}
+
+fn on_put<T: DeserializeOwned + Send + 'static>(answer: fn(&mut State, T) -> Reply) -> MethodRouter<Shared> {
+    on(MethodFilter::PUT, answer)
+}
+
+fn on<T: DeserializeOwned + Send + 'static>(
+    method: MethodFilter,
+    answer: fn(&mut State, T) -> Reply,
+) -> MethodRouter<Shared> {
+    routing::on(method, move |Extract(shared): Extract<Shared>, Arguments(it): Arguments<T>| async move {
         answer(&mut shared.lock(), it)
     })
 }

@@ -16,7 +16,9 @@ use crate::ids;
 use crate::journal::Journal;
 use crate::jwt;
 use crate::keys::{Key, KeyRing};
+use crate::login::Intermediates;
 use crate::outbox::Outbox;
+use crate::passcode::Passcodes;
 use crate::session::{self, Session, Sessions, Subject};
 use crate::wire;
 use crate::world::{Member, Organization, User, World};
@@ -27,6 +29,8 @@ pub(crate) struct State {
     pub(crate) clock: Clock,
     pub(crate) keys: KeyRing,
     pub(crate) sessions: Sessions,
+    pub(crate) intermediates: Intermediates,
+    pub(crate) passcodes: Passcodes,
     pub(crate) outbox: Outbox,
     pub(crate) journal: Journal,
     pub(crate) faults: Faults,
@@ -43,6 +47,8 @@ impl Shared {
             clock: Clock::default(),
             keys: KeyRing::generate()?,
             sessions: Sessions::default(),
+            intermediates: Intermediates::default(),
+            passcodes: Passcodes::default(),
             outbox: Outbox::default(),
             journal: Journal::default(),
             faults: Faults::default(),
@@ -61,6 +67,17 @@ pub(crate) struct Changes {
     /// The session's new length from now on; its end stays where it is if absent.
     pub(crate) minutes: Option<i64>,
     pub(crate) custom_claims: Option<Map<String, Value>>,
+}
+
+impl Changes {
+    /// Whether they could be made at all, before anything else is.
+    pub(crate) fn check(&self) -> Result<(), Refusal> {
+        self.minutes.map(session::minutes).transpose()?;
+        if let Some(patch) = &self.custom_claims {
+            session::patched_claims(&Map::new(), patch)?;
+        }
+        Ok(())
+    }
 }
 
 impl State {

@@ -1,11 +1,12 @@
-//! Member sessions: authenticate, list, revoke.
+//! Member sessions: authenticate, list, revoke, exchange for one in another organization.
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::Reply;
-use crate::error::{ApiError, Refusal};
-use crate::session::Subject;
+use crate::error::Refusal;
+use crate::login::{Carried, LoginArguments};
+use crate::session::{Factor, Holder, Subject};
 use crate::state::{Changes, State};
 use crate::wire;
 use crate::world::{Member, Organization, World};
@@ -75,10 +76,7 @@ pub(super) struct List {
 
 pub(super) fn list(state: &mut State, request: List) -> Reply {
     let organization = state.world.organization(&request.organization_id)?;
-    let member = state.world.member(&request.member_id)?;
-    if member.organization_id != organization.id {
-        return Err(Refusal::MemberNotFound.into());
-    }
+    let member = state.member_in(&organization.id, &request.member_id)?;
     let sessions = state.sessions.of(&Subject::Member(member.id.clone()), state.now());
     let sessions: Vec<Value> =
         sessions.into_iter().map(|session| wire::member_session(session, member, organization)).collect();
@@ -106,7 +104,31 @@ pub(super) fn revoke(state: &mut State, request: Revoke) -> Reply {
         Some(id) => id,
         None => state.session_id(request.session_token.as_deref(), request.session_jwt.as_deref())?,
     };
-    let id = state.session_member(&id).map_err(ApiError::from)?.0.id;
+    let id = state.session_member(&id)?.0.id;
     state.sessions.remove(&id);
     Ok(json!({}).into())
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Exchange {
+    organization_id: String,
+    #[serde(flatten)]
+    login: LoginArguments,
+}
+
+/// The same person's session in another organization. What they proved comes along; the session
+/// they had stays as it is.
+pub(super) fn exchange(state: &mut State, request: Exchange) -> Reply {
+    let login = &request.login;
+    let id = state.session_id(login.session_token.as_deref(), login.session_jwt.as_deref())?;
+    let (session, member, _) = state.session_member(&id)?;
+    let address = member.email_address.clone();
+    let organization = state.world.organization(&request.organization_id)?.clone();
+    let target = match state.world.member_by_email(&organization.id, &address) {
+        Ok(member) => member.clone(),
+        Err(_) => state.join_by_domain(&organization, &address)?,
+    };
+    let held_by_target = |factor: &Factor| factor.held_by(Holder::Member(&target));
+    let factors = session.factors.iter().map(held_by_target).collect();
+    Ok(state.sign_in(&target.id, factors, Carried::Nothing, request.login)?.into())
 }

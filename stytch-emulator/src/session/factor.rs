@@ -19,6 +19,8 @@ pub(crate) struct Factor {
 pub(crate) enum Holder<'a> {
     Member(&'a Member),
     User(&'a User),
+    /// Somebody who reads this address, before it is known who.
+    Address(&'a str),
 }
 
 /// Factor types that count as a second step, whatever the first was.
@@ -141,6 +143,30 @@ impl Factor {
         })
     }
 
+    /// The same proof, naming `holder`: what was proved while discovering names no member yet.
+    pub(crate) fn held_by(&self, holder: Holder<'_>) -> Self {
+        match self.detail.0 {
+            "email_factor" => Self::email(&self.kind, holder, self.at),
+            _ => self.clone(),
+        }
+    }
+
+    /// What an organization's `allowed_auth_methods` calls this; nothing for second factors.
+    pub(crate) fn auth_method(&self) -> Option<&'static str> {
+        match (self.kind.as_str(), self.delivery_method) {
+            ("email_otp", _) => Some("email_otp"),
+            ("magic_link", _) => Some("magic_link"),
+            ("password", _) => Some("password"),
+            ("sso", _) => Some("sso"),
+            ("oauth", "oauth_google") => Some("google_oauth"),
+            ("oauth", "oauth_microsoft") => Some("microsoft_oauth"),
+            ("oauth", "oauth_slack") => Some("slack_oauth"),
+            ("oauth", "oauth_github") => Some("github_oauth"),
+            ("oauth", "oauth_hubspot") => Some("hubspot_oauth"),
+            _ => None,
+        }
+    }
+
     pub(crate) fn is_second_step(&self) -> bool {
         MFA_KINDS.contains(&self.kind.as_str())
     }
@@ -170,6 +196,7 @@ impl Holder<'_> {
             Self::Member(member) => (member.email_id.clone(), member.email_address.clone()),
             Self::User(User { email: Some(email), .. }) => (email.id.clone(), email.address.clone()),
             Self::User(_) => (String::new(), String::new()),
+            Self::Address(address) => (ids::fresh("email"), address.to_owned()),
         }
     }
 
@@ -177,6 +204,7 @@ impl Holder<'_> {
         let phone = match self {
             Self::Member(member) => member.mfa.phone.as_ref(),
             Self::User(user) => user.phone.as_ref(),
+            Self::Address(_) => None,
         };
         phone.map(|phone| (phone.id.clone(), phone.number.clone())).unwrap_or_default()
     }

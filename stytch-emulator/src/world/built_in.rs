@@ -1,9 +1,6 @@
 //! The world an emulator has when nobody seeds another. Everything about it is documented, so
 //! tests and demonstrations may rely on every name; ids are new each time.
 
-use jiff::Timestamp;
-use serde_json::Map;
-
 use super::{
     ADMIN_ROLE, Email, M2mClient, MEMBER_ROLE, Member, MemberStatus, Mfa, Organization, Permission, Phone,
     Resource, Role, USER_ROLE, User, World,
@@ -107,68 +104,4 @@ fn member(organization: &Organization, address: &str, name: &str, roles: &[&str]
 fn user(address: &str, name: &str) -> User {
     let email = Email { id: ids::fresh("email"), address: address.into(), verified: true };
     User { name: Some(name.into()), email: Some(email), ..User::new() }
-}
-
-impl Organization {
-    /// An organization that allows everything and holds nobody.
-    pub(crate) fn new() -> Self {
-        Self {
-            id: ids::fresh("organization"),
-            external_id: None,
-            slug: String::new(),
-            name: String::new(),
-            logo_url: String::new(),
-            email_allowed_domains: Vec::new(),
-            allowed_auth_methods: None,
-            mfa_required_for_all: false,
-            custom_roles: Vec::new(),
-            trusted_metadata: Map::new(),
-            created_at: founding(),
-        }
-    }
-}
-
-impl Member {
-    /// Someone who was asked to join and has not signed in yet.
-    pub(crate) fn new(organization_id: &str, address: &str) -> Self {
-        Self {
-            id: ids::fresh("member"),
-            organization_id: organization_id.into(),
-            external_id: None,
-            email_id: ids::fresh("email"),
-            email_address: address.into(),
-            email_address_verified: false,
-            name: String::new(),
-            status: MemberStatus::Pending,
-            roles: Vec::new(),
-            mfa: Mfa::default(),
-            trusted_metadata: Map::new(),
-            untrusted_metadata: Map::new(),
-            created_at: founding(),
-            updated_at: founding(),
-        }
-    }
-}
-
-impl User {
-    /// A user who can be reached in no way yet.
-    pub(crate) fn new() -> Self {
-        Self {
-            id: ids::fresh("user"),
-            external_id: None,
-            name: None,
-            email: None,
-            phone: None,
-            pending: false,
-            roles: Vec::new(),
-            trusted_metadata: Map::new(),
-            untrusted_metadata: Map::new(),
-            created_at: founding(),
-        }
-    }
-}
-
-/// When the people of a seed joined: long enough ago to differ from every session's times.
-fn founding() -> Timestamp {
-    Timestamp::constant(1_767_225_600, 0)
 }

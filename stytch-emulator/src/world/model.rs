@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::ids;
+
 /// Every member has this role, whatever else they have.
 pub(crate) const MEMBER_ROLE: &str = "stytch_member";
 
@@ -149,6 +151,26 @@ pub(crate) struct ConnectedApp {
 }
 
 impl Member {
+    /// Someone who was asked to join and has not signed in yet.
+    pub(crate) fn new(organization_id: &str, address: &str) -> Self {
+        Self {
+            id: ids::fresh("member"),
+            organization_id: organization_id.into(),
+            external_id: None,
+            email_id: ids::fresh("email"),
+            email_address: address.into(),
+            email_address_verified: false,
+            name: String::new(),
+            status: MemberStatus::Pending,
+            roles: Vec::new(),
+            mfa: Mfa::default(),
+            trusted_metadata: Map::new(),
+            untrusted_metadata: Map::new(),
+            created_at: founding(),
+            updated_at: founding(),
+        }
+    }
+
     /// The roles a session of this member has, the implicit one first.
     pub(crate) fn effective_roles(&self) -> Vec<String> {
         with_implicit(MEMBER_ROLE, &self.roles)
@@ -160,6 +182,22 @@ impl Member {
 }
 
 impl User {
+    /// A user who can be reached in no way yet.
+    pub(crate) fn new() -> Self {
+        Self {
+            id: ids::fresh("user"),
+            external_id: None,
+            name: None,
+            email: None,
+            phone: None,
+            pending: false,
+            roles: Vec::new(),
+            trusted_metadata: Map::new(),
+            untrusted_metadata: Map::new(),
+            created_at: founding(),
+        }
+    }
+
     pub(crate) fn effective_roles(&self) -> Vec<String> {
         with_implicit(USER_ROLE, &self.roles)
     }
@@ -176,9 +214,31 @@ impl User {
 }
 
 impl Organization {
+    /// An organization that allows everything and holds nobody.
+    pub(crate) fn new() -> Self {
+        Self {
+            id: ids::fresh("organization"),
+            external_id: None,
+            slug: String::new(),
+            name: String::new(),
+            logo_url: String::new(),
+            email_allowed_domains: Vec::new(),
+            allowed_auth_methods: None,
+            mfa_required_for_all: false,
+            custom_roles: Vec::new(),
+            trusted_metadata: Map::new(),
+            created_at: founding(),
+        }
+    }
+
     /// Wherever the API takes an organization's id it takes the slug or the external id too.
     pub(crate) fn is(&self, locator: &str) -> bool {
         self.id == locator || self.slug == locator || self.external_id.as_deref() == Some(locator)
+    }
+
+    pub(crate) fn is_slug(text: &str) -> bool {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        (2..=128).contains(&text.len()) && text.bytes().all(allowed)
     }
 
     pub(crate) fn admits_domain_of(&self, address: &str) -> bool {
@@ -201,4 +261,9 @@ impl Role {
 fn with_implicit(implicit: &str, assigned: &[String]) -> Vec<String> {
     let assigned = assigned.iter().filter(|role| *role != implicit).cloned();
     std::iter::once(implicit.to_owned()).chain(assigned).collect()
+}
+
+/// When the people of a seed joined: long enough ago to differ from every session's times.
+fn founding() -> Timestamp {
+    Timestamp::constant(1_767_225_600, 0)
 }

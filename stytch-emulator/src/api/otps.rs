@@ -1,0 +1,211 @@
+//! Passcodes for Consumer users, by e-mail, text message or WhatsApp.
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::{Answer, Reply};
+use crate::error::Refusal;
+use crate::ids;
+use crate::passcode::{Channel, Proves, checked_email, checked_phone, lifetime};
+use crate::session::{self, Factor, Holder, Session, Subject};
+use crate::state::{Changes, State};
+use crate::wire;
+use crate::world::{Email, Phone, User};
+
+const MINUTES: u32 = 2;
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ToEmail {
+    email: String,
+    expiration_minutes: Option<i64>,
+    #[serde(default)]
+    create_user_as_pending: bool,
+    user_id: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ToPhone {
+    phone_number: String,
+    expiration_minutes: Option<i64>,
+    #[serde(default)]
+    create_user_as_pending: bool,
+    user_id: Option<String>,
+}
+
+pub(super) fn email_login_or_create(state: &mut State, request: ToEmail) -> Reply {
+    let address = checked_email(&request.email)?;
+    let user_created = state.world.user_by_email(address).is_none();
+    if user_created {
+        let email = Some(email(address));
+        let pending = request.create_user_as_pending;
+        state.world.users.push(User { email, pending, created_at: state.now(), ..User::new() });
+    }
+    let mut answer = email_code(state, address, request.expiration_minutes)?;
+    answer.insert("user_created", json!(user_created));
+    Ok(answer)
+}
+
+pub(super) fn email_send(state: &mut State, request: ToEmail) -> Reply {
+    let address = checked_email(&request.email)?;
+    if let Some(id) = &request.user_id {
+        state.world.user_mut(id)?.email.get_or_insert_with(|| email(address));
+    }
+    email_code(state, address, request.expiration_minutes)
+}
+
+fn email_code(state: &mut State, address: &str, minutes: Option<i64>) -> Reply {
+    let minutes = lifetime(minutes, 1..=10, MINUTES)?;
+    let user = state.world.user_by_email(address).ok_or(Refusal::EmailNotFound)?;
+    let email = user.email.as_ref().ok_or(Refusal::EmailNotFound)?;
+    let (user_id, email_id, to) = (user.id.clone(), email.id.clone(), email.address.clone());
+    state.send_code(Proves::UserMethod(email_id.clone()), Channel::Email, &to, "login", minutes);
+    Ok(json!({ "user_id": user_id, "email_id": email_id }).into())
+}
+
+pub(super) fn sms_login_or_create(state: &mut State, request: ToPhone) -> Reply {
+    phone_login_or_create(state, &request, Channel::Sms)
+}
+
+pub(super) fn whatsapp_login_or_create(state: &mut State, request: ToPhone) -> Reply {
+    phone_login_or_create(state, &request, Channel::Whatsapp)
+}
+
+pub(super) fn sms_send(state: &mut State, request: ToPhone) -> Reply {
+    phone_send(state, &request, Channel::Sms)
+}
+
+pub(super) fn whatsapp_send(state: &mut State, request: ToPhone) -> Reply {
+    phone_send(state, &request, Channel::Whatsapp)
+}
+
+fn phone_login_or_create(state: &mut State, request: &ToPhone, channel: Channel) -> Reply {
+    let number = checked_phone(&request.phone_number)?;
+    let user_created = state.world.user_by_phone(number).is_none();
+    if user_created {
+        let phone = Some(phone(number));
+        let pending = request.create_user_as_pending;
+        state.world.users.push(User { phone, pending, created_at: state.now(), ..User::new() });
+    }
+    let mut answer = phone_code(state, number, channel, request.expiration_minutes)?;
+    answer.insert("user_created", json!(user_created));
+    Ok(answer)
+}
+
+fn phone_send(state: &mut State, request: &ToPhone, channel: Channel) -> Reply {
+    let number = checked_phone(&request.phone_number)?;
+    if let Some(id) = &request.user_id {
+        state.world.user_mut(id)?.phone.get_or_insert_with(|| phone(number));
+    }
+    phone_code(state, number, channel, request.expiration_minutes)
+}
+
+fn phone_code(state: &mut State, number: &str, channel: Channel, minutes: Option<i64>) -> Reply {
+    let minutes = lifetime(minutes, 1..=10, MINUTES)?;
+    let user = state.world.user_by_phone(number).ok_or(Refusal::PhoneNumberNotFound)?;
+    let phone = user.phone.as_ref().ok_or(Refusal::PhoneNumberNotFound)?;
+    let (user_id, phone_id) = (user.id.clone(), phone.id.clone());
+    state.send_code(Proves::UserMethod(phone_id.clone()), channel, number, "login", minutes);
+    Ok(json!({ "user_id": user_id, "phone_id": phone_id }).into())
+}
+
+fn email(address: &str) -> Email {
+    Email { id: ids::fresh("email"), address: address.into(), verified: false }
+}
+
+fn phone(number: &str) -> Phone {
+    Phone { id: ids::fresh("phone-number"), number: number.into(), verified: false }
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Authenticate {
+    method_id: String,
+    code: String,
+    session_token: Option<String>,
+    session_jwt: Option<String>,
+    session_duration_minutes: Option<i64>,
+    session_custom_claims: Option<Map<String, Value>>,
+}
+
+pub(super) fn authenticate(state: &mut State, request: Authenticate) -> Reply {
+    if !["email-", "phone-number-"].iter().any(|kind| request.method_id.starts_with(kind)) {
+        return Err(Refusal::InvalidMethodId.into());
+    }
+    let changes =
+        Changes { minutes: request.session_duration_minutes, custom_claims: request.session_custom_claims };
+    changes.check()?;
+    let session_id = match (&request.session_token, &request.session_jwt) {
+        (None, None) => None,
+        (token, jwt) => Some(state.session_id(token.as_deref(), jwt.as_deref())?),
+    };
+    let channel = state.redeem_code(&Proves::UserMethod(request.method_id.clone()), &request.code)?;
+    let user = state.proved_method(&request.method_id)?;
+    let factor = match channel {
+        Channel::Email => Factor::email("otp", Holder::User(&user), state.now()),
+        Channel::Sms | Channel::Whatsapp => Factor::phone(channel.name(), Holder::User(&user), state.now()),
+    };
+    let session = state.user_session(&user, session_id, factor, changes)?;
+    let mut answer = user_signed_in(state, &user, session.as_ref())?;
+    answer.insert("method_id", request.method_id.into());
+    Ok(answer)
+}
+
+/// What a Consumer sign-in answers; without a session unless one was asked for.
+fn user_signed_in(state: &State, user: &User, session: Option<&Session>) -> Reply {
+    Ok(json!({
+        "user_id": user.id,
+        "user": wire::user(user),
+        "session": session.map(|session| wire::user_session(session, user)),
+        "session_token": session.map_or("", |session| &session.token),
+        "session_jwt": session.map(|session| state.session_jwt(session)).transpose()?.unwrap_or_default(),
+        "reset_sessions": false,
+        "user_device": null,
+    })
+    .into())
+}
+
+impl Answer {
+    fn insert(&mut self, name: &str, value: Value) {
+        self.0.insert(name.into(), value);
+    }
+}
+
+impl State {
+    /// Notes that the address or number with this id is its user's, which makes the user active.
+    fn proved_method(&mut self, method_id: &str) -> Result<User, Refusal> {
+        let mut users = self.world.users.iter_mut();
+        let user = users.find(|user| user.has_method(method_id)).ok_or(Refusal::OtpCodeNotFound)?;
+        user.pending = false;
+        if let Some(email) = user.email.as_mut().filter(|email| email.id == method_id) {
+            email.verified = true;
+        }
+        if let Some(phone) = user.phone.as_mut().filter(|phone| phone.id == method_id) {
+            phone.verified = true;
+        }
+        Ok(user.clone())
+    }
+
+    /// The session they came with, if it is theirs, grown by a factor; else a new one if its length
+    /// is given. Consumer sign-ins start no session by themselves.
+    fn user_session(
+        &mut self,
+        user: &User,
+        session_id: Option<String>,
+        factor: Factor,
+        changes: Changes,
+    ) -> Result<Option<Session>, Refusal> {
+        let subject = Subject::User(user.id.clone());
+        let now = self.now();
+        if let Some(id) = session_id
+            && self.sessions.by_id(&id, now)?.subject == subject
+        {
+            let session = self.access(&id, changes)?;
+            session.add_factor(factor);
+            return Ok(Some(session.clone()));
+        }
+        let Some(minutes) = changes.minutes else { return Ok(None) };
+        let session = Session::new(subject, vec![factor], session::minutes(minutes)?, now);
+        let id = session.id.clone();
+        self.sessions.insert(session);
+        self.access(&id, changes).cloned().map(Some)
+    }
+}
