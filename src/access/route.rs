@@ -10,12 +10,13 @@
 
 use std::cmp::Ordering;
 
+use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use http::Method;
-use memchr::{memchr, memchr_iter, memchr2, memmem};
+use memchr::{memchr_iter, memchr2, memmem};
 
 pub use self::pattern::{HostPattern, PathPattern, PatternError, capture_names};
-use self::pattern::{MAX_HOST_NAMES, MAX_PATH_NAMES, Part};
+use self::pattern::{Hosts, MAX_HOST_NAMES, MAX_PATH_NAMES, Part};
 use super::path;
 
 mod pattern;
@@ -24,7 +25,7 @@ mod pattern;
 #[derive(Debug, Clone, Default)]
 pub struct Table {
     /// Tree roots of hosts that are written out.
-    exact: HashMap<Box<str>, usize, foldhash::fast::RandomState>,
+    exact: HashMap<Box<str>, usize, RandomState>,
     /// Host patterns with `{label}`, the most specific first.
     labelled: Vec<(Vec<Part>, usize)>,
     any: Option<usize>,
@@ -36,8 +37,8 @@ pub struct Table {
 /// What may follow after the segments that lead here, in falling specificity.
 #[derive(Debug, Clone, Default)]
 struct Node {
-    /// The decoded text of a segment and where it leads, sorted by text.
-    literals: Vec<(Box<[u8]>, usize)>,
+    /// The decoded text of a segment and where it leads.
+    literals: HashMap<Box<[u8]>, usize, RandomState>,
     name: Option<usize>,
     /// Routes whose path ends here.
     end: Vec<Leaf>,
@@ -169,14 +170,18 @@ impl Table {
     /// that cut only some of them cannot find anything else.
     #[must_use]
     pub fn find(&self, host: &str, method: &Method, path: &str) -> Found {
-        let found = self.search(host, method, path);
+        // Hardly any path holds either mark, and without an escape segments are compared as they are.
+        if memchr2(b';', b'%', path.as_bytes()).is_none() {
+            return self.search(host, method, path, false).map_or(Found::None, Found::Route);
+        }
+        let found = self.search(host, method, path, true);
         if !has_parameters(path) {
             return found.map_or(Found::None, Found::Route);
         }
         let Some(cut) = without_parameters(path) else {
             return Found::Ambiguous;
         };
-        match (found, self.search(host, method, &cut)) {
+        match (found, self.search(host, method, &cut, true)) {
             (None, None) => Found::None,
             (Some(as_it_stands), Some(other)) if as_it_stands.agrees_with(&other, host, path, &cut) => {
                 Found::Route(as_it_stands)
@@ -198,11 +203,11 @@ impl Table {
         found.captures.at(index, host, path)
     }
 
-    fn search(&self, host: &str, method: &Method, path: &str) -> Option<Match> {
+    fn search(&self, host: &str, method: &Method, path: &str, escapes: bool) -> Option<Match> {
         if !path.starts_with('/') {
             return None;
         }
-        let walk = Walk { nodes: &self.nodes, method, path };
+        let walk = Walk { nodes: &self.nodes, method, path, escapes };
         let mut captures = Captures::default();
         if let Some(&root) = self.exact.get(host)
             && let Some(route) = walk.from(root, Some(1), &mut captures.path)
@@ -225,10 +230,10 @@ impl Table {
     /// The tree for a host pattern; patterns that differ only in names share one.
     fn root(&mut self, host: &HostPattern) -> usize {
         let new = self.nodes.len();
-        let root = match host {
-            HostPattern::Any => *self.any.get_or_insert(new),
-            HostPattern::Exact(host) => *self.exact.entry(host.clone()).or_insert(new),
-            HostPattern::Labels(parts) => {
+        let root = match &host.0 {
+            Hosts::Any => *self.any.get_or_insert(new),
+            Hosts::Exact(host) => *self.exact.entry(host.clone()).or_insert(new),
+            Hosts::Labels(parts) => {
                 let same = |(known, _): &&(Vec<Part>, usize)| by_specificity(known, parts) == Ordering::Equal;
                 match self.labelled.iter().find(same) {
                     Some((_, root)) => *root,
@@ -254,14 +259,7 @@ impl Table {
             at = match part {
                 Part::Name(_) => *node.name.get_or_insert(new),
                 Part::Literal(text) => {
-                    let text = path::decode(text.as_bytes());
-                    match node.literals.binary_search_by(|(known, _)| (**known).cmp(&text)) {
-                        Ok(found) => node.literals[found].1,
-                        Err(place) => {
-                            node.literals.insert(place, (text.into(), new));
-                            new
-                        }
-                    }
+                    *node.literals.entry(path::decode(text.as_bytes()).into()).or_insert(new)
                 }
             };
             if at == new {
@@ -277,6 +275,8 @@ struct Walk<'t> {
     nodes: &'t [Node],
     method: &'t Method,
     path: &'t str,
+    /// Whether there may be escapes in the path.
+    escapes: bool,
 }
 
 impl Walk<'_> {
@@ -287,11 +287,11 @@ impl Walk<'_> {
         let Some(start) = start else {
             return self.pick(&node.end).or_else(|| self.pick(&node.rest));
         };
-        let length = memchr(b'/', &self.path.as_bytes()[start..]);
+        let length = self.path.as_bytes()[start..].iter().position(|byte| *byte == b'/');
         let end = length.map_or(self.path.len(), |length| start + length);
         let next = length.map(|_| end + 1);
         let segment = &self.path[start..end];
-        if let Some(child) = node.literal(segment)
+        if let Some(child) = node.literal(segment, self.escapes)
             && let Some(route) = self.from(child, next, captured)
         {
             return Some(route);
@@ -318,19 +318,12 @@ impl Walk<'_> {
 impl Node {
     /// The child for a segment, compared by what the segment means: `%40` is `@` to the server
     /// behind us, so it may not lead around a route that says `@`.
-    fn literal(&self, segment: &str) -> Option<usize> {
-        if self.literals.is_empty() {
-            return None;
+    fn literal(&self, segment: &str, escapes: bool) -> Option<usize> {
+        if escapes && segment.contains('%') {
+            let mut literals = self.literals.iter();
+            return literals.find(|(text, _)| path::means(segment, text)).map(|(_, child)| *child);
         }
-        if segment.contains('%') {
-            return self
-                .literals
-                .iter()
-                .find(|(text, _)| path::means(segment, text))
-                .map(|(_, child)| *child);
-        }
-        let found = self.literals.binary_search_by(|(text, _)| (**text).cmp(segment.as_bytes())).ok()?;
-        Some(self.literals[found].1)
+        self.literals.get(segment.as_bytes()).copied()
     }
 }
 
@@ -395,14 +388,7 @@ fn match_labels(parts: &[Part], host: &str) -> Option<Spans<MAX_HOST_NAMES>> {
 }
 
 fn has_parameters(path: &str) -> bool {
-    match memchr2(b';', b'%', path.as_bytes()) {
-        None => false,
-        Some(at) => {
-            path.as_bytes()[at] == b';'
-                || path.contains(';')
-                || memmem::find(path.as_bytes(), b"%3B").is_some()
-        }
-    }
+    path.contains(';') || memmem::find(path.as_bytes(), b"%3B").is_some()
 }
 
 /// The path without the parameters of its segments; none where a segment is nothing but parameters.

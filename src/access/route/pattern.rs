@@ -12,10 +12,13 @@ use crate::access::{host, path};
 pub(super) const MAX_HOST_NAMES: usize = 4;
 pub(super) const MAX_PATH_NAMES: usize = 8;
 
-/// What a route says about the host: nothing, a name, or a name with `{label}`s in it.
+/// What a route says about the host: nothing (the default, also written `*`), a name, or a name
+/// with `{label}`s in it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum HostPattern {
-    /// Also written `*`.
+pub struct HostPattern(pub(super) Hosts);
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) enum Hosts {
     #[default]
     Any,
     Exact(Box<str>),
@@ -31,7 +34,7 @@ pub struct PathPattern {
 
 /// One label of a host or segment of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Part {
+pub(super) enum Part {
     Literal(Box<str>),
     /// `{name}`: one that is not empty.
     Name(Box<str>),
@@ -89,7 +92,7 @@ pub fn capture_names<'p>(host: &'p HostPattern, path: &'p PathPattern) -> Result
 impl HostPattern {
     /// The names of its labels, from left to right.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        let parts = if let Self::Labels(parts) = self { parts.as_slice() } else { &[] };
+        let parts = if let Hosts::Labels(parts) = &self.0 { parts.as_slice() } else { &[] };
         parts.iter().filter_map(Part::name)
     }
 }
@@ -119,21 +122,21 @@ impl FromStr for HostPattern {
             return Err(PatternError::Empty);
         }
         if text == "*" {
-            return Ok(Self::Any);
+            return Ok(Self::default());
         }
         if text.contains('*') {
             return Err(PatternError::HostStar(text.to_owned()));
         }
         if !text.contains(['{', '}']) {
             check_host(text, text)?;
-            return Ok(Self::Exact(text.into()));
+            return Ok(Self(Hosts::Exact(text.into())));
         }
         let parts = text.split('.').map(part).collect::<Result<Vec<_>, _>>()?;
         check_names(parts.iter(), "host", MAX_HOST_NAMES)?;
         // A name stands for any label, so the rest is judged with a harmless one in its place.
         let sample = parts.iter().map(|part| if let Part::Literal(text) = part { text } else { "x" });
         check_host(&sample.collect::<Vec<_>>().join("."), text)?;
-        Ok(Self::Labels(parts))
+        Ok(Self(Hosts::Labels(parts)))
     }
 }
 
@@ -160,10 +163,10 @@ impl FromStr for PathPattern {
 
 impl fmt::Display for HostPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Any => f.write_str("*"),
-            Self::Exact(host) => f.write_str(host),
-            Self::Labels(parts) => {
+        match &self.0 {
+            Hosts::Any => f.write_str("*"),
+            Hosts::Exact(host) => f.write_str(host),
+            Hosts::Labels(parts) => {
                 for (index, part) in parts.iter().enumerate() {
                     write!(f, "{}{part}", if index == 0 { "" } else { "." })?;
                 }
