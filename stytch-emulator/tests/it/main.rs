@@ -1,0 +1,19 @@
+//! The emulator, tested from outside: over HTTP, through its library, and with Stytch's Rust SDK.
+//!
+//! Every answer a test receives is held against Stytch's published schemas (see `schema`), so a
+//! test need only say what is particular about it.
+
+mod schema;
+mod support;
+
+mod control;
+mod discovery;
+mod faults;
+mod keys;
+mod lookups;
+mod otps;
+mod program;
+mod sdk;
+mod seed;
+mod sessions;
+mod sign_in;
