@@ -9,6 +9,9 @@ use super::problems::{KeyPath, Problems};
 
 const PREFIX: &str = "STYTCH_GATEWAY_";
 
+/// No setting lies deeper.
+const DEEPEST: usize = 8;
+
 /// What the environment says about the configuration.
 pub(super) struct Environment {
     pub(super) layer: Layer,
@@ -42,10 +45,12 @@ pub(super) fn read(
             continue;
         }
         let steps: Vec<String> = key.split("__").map(str::to_lowercase).collect();
-        let path = steps.iter().fold(KeyPath::default(), |path, step| path.key(step));
-        if steps.iter().any(String::is_empty) {
+        if steps.iter().any(String::is_empty) || steps.len() > DEEPEST {
             problems.add_keyless(layer.variable(name), "names no key; write STYTCH_GATEWAY_<SECTION>__<KEY>");
-        } else if insert(&mut layer.values, &steps, value) {
+            continue;
+        }
+        let path = steps.iter().fold(KeyPath::default(), |path, step| path.key(step));
+        if insert(&mut layer.values, &steps, value) {
             layer.place_variable(path, name);
         } else {
             problems.add_at(

@@ -46,10 +46,6 @@ impl KeyPath {
     pub(super) fn steps(&self) -> &[Step] {
         &self.0
     }
-
-    pub(super) fn starts_with(&self, other: &Self) -> bool {
-        self.0.starts_with(&other.0)
-    }
 }
 
 impl fmt::Display for KeyPath {
@@ -86,6 +82,8 @@ pub(super) struct Problem {
 #[derive(Debug, Default)]
 pub(super) struct Problems {
     list: Vec<Problem>,
+    /// The keys in `list`.
+    blamed: BTreeSet<KeyPath>,
     /// Keys that were probably meant where an unknown one stands.
     meant: BTreeSet<KeyPath>,
 }
@@ -98,14 +96,18 @@ impl Problems {
     /// A mistake about `key`, unless it or what it stands in has been complained about.
     pub(super) fn add(&mut self, key: &KeyPath, message: impl Into<String>) {
         if !self.covers(key) {
-            self.list.push(Problem { key: Some(key.clone()), location: None, message: message.into() });
+            self.push(None, key, message.into());
         }
     }
 
-    /// As [`add`](Self::add), at a known place.
+    /// A mistake about `key` at a known place.
     pub(super) fn add_at(&mut self, location: Location, key: &KeyPath, message: impl Into<String>) {
-        let key = Some(key.clone());
-        self.list.push(Problem { key, location: Some(location), message: message.into() });
+        self.push(Some(location), key, message.into());
+    }
+
+    fn push(&mut self, location: Option<Location>, key: &KeyPath, message: String) {
+        self.blamed.insert(key.clone());
+        self.list.push(Problem { key: Some(key.clone()), location, message });
     }
 
     /// A mistake that no key is to blame for.
@@ -131,7 +133,7 @@ impl Problems {
 
     /// Whether `key`, or a table or list that it stands in, has been complained about.
     pub(super) fn covers(&self, key: &KeyPath) -> bool {
-        self.list.iter().any(|problem| problem.key.as_ref().is_some_and(|known| key.starts_with(known)))
+        std::iter::successors(Some(key.clone()), KeyPath::parent).any(|key| self.blamed.contains(&key))
     }
 
     /// One line for each mistake, in the order of the layers and of the lines in them.

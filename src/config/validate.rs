@@ -41,7 +41,9 @@ pub(super) fn config(raw: &Raw, findings: &mut Findings) -> Option<Config> {
     let routes = route::routes(raw, findings);
     let rate_limit = telemetry::rate_limit(&raw.rate_limit, findings);
     let telemetry = telemetry::telemetry(&raw.telemetry, findings);
-    headers::profile_notes(identity.as_ref(), &routes, &mut findings.notes);
+    if let Some(identity) = &identity {
+        headers::notes(identity, &routes, raw.stytch.vertical, &mut findings.notes);
+    }
 
     let config = Config {
         stytch: stytch?,

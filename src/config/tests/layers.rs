@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::{Listen, LogTarget, MaxBody, print, summary};
+use super::super::{Listen, LogTarget, MaxBody, admin_address, print, summary};
 use super::{SECRET, load_in, mistakes_of, outcome, settings};
 
 fn minimal() -> String {
@@ -70,6 +70,7 @@ fn variables_are_read_as_their_key_wants_them() {
     assert_eq!(config.server.limits.connections_per_address, Some(7));
     assert!(!config.session.bearer && !config.session.cookies.http_only);
     assert_eq!(config.identity.headers.last().unwrap().0, "x-plan");
+    assert_eq!(config.identity.headers[0].0, "x-stytch-member-id");
     assert!(config.rate_limit.failures.is_none());
     assert_eq!(config.routes[0].name, "/a/*");
     let target = super::super::Target::Tcp { host: "::1".to_owned(), port: 80 };
@@ -189,8 +190,55 @@ fn the_summary_says_what_is_open() {
 }
 
 #[test]
+fn notes_say_what_costs_a_call_and_what_cannot_be() {
+    let text = settings(
+        "[identity.headers]",
+        "REMOTE_USER = \"{member.email_address}\"\nX-User = \"{user.user_id}\"\n[upstreams.spare]\nurl = \"http://a\"",
+    );
+    let notes = outcome(&[&text], &[]).unwrap().notes;
+    assert_eq!(
+        notes,
+        [
+            "upstreams.spare: no route uses it",
+            "identity.headers: remote_user needs the profile, which is one call to Stytch for each session every 5m",
+            "identity.headers: x-user names user, which a b2b project has none of; it is never sent",
+        ]
+    );
+}
+
+#[test]
+fn the_health_check_finds_the_admin_listener_in_spite_of_mistakes() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("a.toml");
+    let address = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        admin_address(std::slice::from_ref(&file), std::iter::empty())
+    };
+    assert_eq!(address("[admin]\nlisten = \"127.0.0.1:1\"\n[nonsense]"), "127.0.0.1:1".parse().ok());
+    assert_eq!(address("[stytch]"), "127.0.0.1:9090".parse().ok());
+    assert_eq!(address("[admin]\nlisten = \"nowhere\""), None);
+}
+
+#[test]
 fn debug_output_holds_no_secret() {
     let loaded = outcome(&[&minimal()], &[]).unwrap();
     assert!(!format!("{:?}", loaded.config).contains(SECRET));
     assert!(!format!("{loaded:?}").contains(SECRET));
+}
+
+#[test]
+fn the_name_of_a_default_header_replaces_it() {
+    let text = settings("[identity.headers]", "X_Stytch_Member_Id = \"{session.id}\"");
+    let names = |text: &str| {
+        let headers = outcome(&[text], &[]).unwrap().config.identity.headers;
+        headers
+            .into_iter()
+            .map(|(name, _)| name.to_string())
+            .filter(|name| name.ends_with("id"))
+            .collect::<Vec<_>>()
+    };
+    assert!(names(&minimal()).contains(&"x-stytch-member-id".to_owned()));
+    assert!(!names(&text).contains(&"x-stytch-member-id".to_owned()));
+    assert!(names(&text).contains(&"x_stytch_member_id".to_owned()));
+    assert!(names(&settings("[identity]", "default_headers = false")).is_empty());
 }

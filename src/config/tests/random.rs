@@ -56,6 +56,22 @@ fn mutated() -> impl Strategy<Value = String> {
     })
 }
 
+#[test]
+fn deep_nesting_does_not_exhaust_the_stack() {
+    let deep = 50_000;
+    for text in [
+        format!("a{} = 1", ".a".repeat(deep)),
+        format!("[a{}]\nb = 1", ".a".repeat(deep)),
+        format!("a = {}{}", "[".repeat(deep), "]".repeat(deep)),
+        format!("a = {}1{}", "{ a = ".repeat(deep), " }".repeat(deep)),
+        format!("routes = [{}]", "{},".repeat(deep)),
+    ] {
+        outcome(&[&text], &[]).unwrap_err();
+    }
+    let name = format!("STYTCH_GATEWAY_A{}", "__A".repeat(deep));
+    outcome(&[&settings("[stytch]", "")], &[(&name, "1")]).unwrap_err();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use http::{HeaderName, header};
+use http::HeaderName;
 
 use super::Findings;
 use crate::config::problems::{KeyPath, Problems};
+use crate::config::units::Period;
 use crate::config::{Identity, Route, Vertical, raw};
+use crate::identity::owned;
 use crate::identity::template::{self, Template};
 
 /// Names with a meaning that identity must not change, and what that meaning is.
@@ -63,9 +65,9 @@ pub(super) fn reserved(name: &HeaderName) -> Option<&'static str> {
     RESERVED.iter().find(|(_, names)| names.contains(&folded.as_str())).map(|(why, _)| *why)
 }
 
-/// The spelling that all aliases of a name share: servers fold `_` and `.` into `-`.
+/// The spelling that all aliases of a name share.
 fn fold(name: &HeaderName) -> String {
-    name.as_str().replace(['_', '.'], "-")
+    name.as_str().bytes().map(|byte| char::from(owned::fold(byte))).collect()
 }
 
 pub(super) fn identity(raw: &raw::Identity, vertical: Vertical, findings: &mut Findings) -> Option<Identity> {
@@ -105,26 +107,33 @@ pub(super) fn templates(
     headers
 }
 
-/// Says which templates cost a call to Stytch.
-pub(super) fn profile_notes(identity: Option<&Identity>, routes: &[Route], notes: &mut Vec<String>) {
-    let Some(identity) = identity else { return };
-    let ttl = crate::config::units::Period(identity.profile_ttl);
+/// Says which templates cost a call to Stytch, and which can never say anything.
+pub(super) fn notes(identity: &Identity, routes: &[Route], vertical: Vertical, notes: &mut Vec<String>) {
+    let ttl = Period(identity.profile_ttl);
     let everywhere = identity.headers.iter().map(|header| ("identity.headers".to_owned(), header));
     let by_route = routes.iter().flat_map(|route| {
         route.headers.iter().map(move |header| (format!("route {:?}", route.name), header))
     });
     for (place, (name, template)) in everywhere.chain(by_route) {
-        if template.needs_profile() {
+        if let Some(root) = foreign_root(template, vertical) {
+            let vertical = vertical.as_str();
+            notes.push(format!(
+                "{place}: {name} names {root}, which a {vertical} project has none of; it is never sent"
+            ));
+        } else if template.needs_profile() {
             notes.push(format!(
                 "{place}: {name} needs the profile, which is one call to Stytch for each session every {ttl}"
             ));
         }
     }
-    let authorization = identity.headers.iter().any(|(name, _)| name == header::AUTHORIZATION);
-    if authorization && identity.forward_credentials {
-        notes.push(
-            "identity.headers sets Authorization: the bearer credential is replaced, not forwarded"
-                .to_owned(),
-        );
-    }
+}
+
+/// What a template names that identities of the other vertical alone have.
+fn foreign_root(template: &Template, vertical: Vertical) -> Option<&'static str> {
+    let foreign: &[&str] = match vertical {
+        Vertical::B2b => &["user"],
+        Vertical::Consumer => &["member", "organization"],
+    };
+    let text = template.to_string().replace("{{", "");
+    foreign.iter().find(|root| text.contains(&format!("{{{root}."))).copied()
 }
