@@ -41,6 +41,7 @@ pub(super) fn config(raw: &Raw, findings: &mut Findings) -> Option<Config> {
     let routes = route::routes(raw, findings);
     let rate_limit = telemetry::rate_limit(&raw.rate_limit, findings);
     let telemetry = telemetry::telemetry(&raw.telemetry, findings);
+    session::cookie_note(&raw.session.cookies, server.as_ref(), &mut findings.notes);
     if let Some(identity) = &identity {
         headers::notes(identity, &routes, raw.stytch.vertical, &mut findings.notes);
     }

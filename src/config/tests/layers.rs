@@ -149,7 +149,8 @@ fn a_secret_given_twice_is_refused_whatever_the_layers() {
     assert_eq!(
         mistakes_of(&[&minimal()], &variables),
         [
-            "STYTCH_GATEWAY_STYTCH__SECRET_FILE: stytch.secret_file: given together with stytch.secret; keep one of the two"
+            "a.toml:3:1: stytch.secret: given together with stytch.secret_file; keep one of the two",
+            "STYTCH_GATEWAY_STYTCH__SECRET_FILE: stytch.secret_file: given together with stytch.secret; keep one of the two",
         ]
     );
 }
@@ -193,13 +194,14 @@ fn the_summary_says_what_is_open() {
 fn notes_say_what_costs_a_call_and_what_cannot_be() {
     let text = settings(
         "[identity.headers]",
-        "REMOTE_USER = \"{member.email_address}\"\nX-User = \"{user.user_id}\"\n[upstreams.spare]\nurl = \"http://a\"",
+        "REMOTE_USER = \"{member.email_address}\"\nX-User = \"{user.user_id}\"\n[upstreams.spare]\nurl = \"http://a\"\n[server]\npublic_url = \"http://app.test\"",
     );
     let notes = outcome(&[&text], &[]).unwrap().notes;
     assert_eq!(
         notes,
         [
             "upstreams.spare: no route uses it",
+            "server.public_url is http://app.test, where browsers drop the cookies the gateway writes: they are Secure",
             "identity.headers: remote_user needs the profile, which is one call to Stytch for each session every 5m",
             "identity.headers: x-user names user, which a b2b project has none of; it is never sent",
         ]

@@ -8,7 +8,7 @@ use super::headers::reserved;
 use super::urls::is_host_name;
 use super::{Findings, at_least_one, is_token};
 use crate::config::problems::{KeyPath, Problems};
-use crate::config::{Cookies, SameSite, Session, raw};
+use crate::config::{Cookies, SameSite, Server, Session, raw};
 
 /// How long Stytch makes a session JWT valid, whatever the session's own length.
 const JWT_LIFETIME: Duration = Duration::from_secs(300);
@@ -132,6 +132,21 @@ fn notes(raw: &raw::Session, notes: &mut Vec<String>) {
     } else if staleness.0 > JWT_LIFETIME {
         notes.push(format!(
             "session.max_staleness is {staleness}, longer than the 5m a session JWT is valid: a revoked session may go on for {staleness}"
+        ));
+    }
+}
+
+/// Browsers take `Secure` cookies over plain http from the machine they run on alone.
+pub(super) fn cookie_note(cookies: &raw::Cookies, server: Option<&Server>, notes: &mut Vec<String>) {
+    let url = server.and_then(|server| server.public_url.as_ref());
+    let plain = url.filter(|url| url.scheme_str() == Some("http"));
+    let local = |host: &str| host == "localhost" || host.starts_with("127.") || host == "[::1]";
+    if let Some(host) = plain.and_then(http::Uri::host)
+        && cookies.secure
+        && !local(host)
+    {
+        notes.push(format!(
+            "server.public_url is http://{host}, where browsers drop the cookies the gateway writes: they are Secure"
         ));
     }
 }

@@ -72,6 +72,8 @@ fn secret(raw: &raw::Stytch, findings: &mut Findings) -> Option<Secret> {
     let file_key = KeyPath::of("stytch.secret_file");
     let value = match (&raw.secret, &raw.secret_file) {
         (Some(_), Some(_)) => {
+            // Both places are named: one of them may be a variable that nobody remembers.
+            findings.problems.add(&key, "given together with stytch.secret_file; keep one of the two");
             findings.problems.add(&file_key, "given together with stytch.secret; keep one of the two");
             return None;
         }
