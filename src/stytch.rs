@@ -1,0 +1,175 @@
+//! A client for the few endpoints of Stytch's API that the gateway calls.
+//!
+//! What holds: every call has a deadline and a bounded answer; a redirect is not followed; only an
+//! answer in Stytch's own form counts as a refusal, everything else is "could not be checked".
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::config::Secret;
+
+pub mod error;
+pub mod types;
+
+pub use error::Error;
+use types::{Authenticated, ErrorBody, Jwks};
+
+/// The largest answer that is read. A session with its member and organization is a few KiB.
+const MAX_ANSWER: usize = 1024 * 1024;
+const IDLE_CONNECTION: Duration = Duration::from_secs(60);
+
+/// Stytch's two products have the same calls under different paths (REFERENCE.md 2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum Vertical {
+    B2b,
+    Consumer,
+}
+
+/// The credential of a session, as `sessions/authenticate` takes it.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub enum Credential {
+    Jwt(String),
+    Token(String),
+}
+
+/// Why no client can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    #[error("stytch.project_id and stytch.secret cannot stand in a header")]
+    Secret(#[source] header::InvalidHeaderValue),
+    #[error("TLS is not to be had")]
+    Tls(#[source] rustls::Error),
+}
+
+/// One project's connection to Stytch. Cheap to clone.
+#[derive(Clone)]
+pub struct Client {
+    http: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    base: String,
+    project_id: String,
+    authorization: HeaderValue,
+    vertical: Vertical,
+    timeout: Duration,
+}
+
+impl Client {
+    /// `base` is the API's URL without a trailing slash. Connects on first use.
+    ///
+    /// # Errors
+    /// See [`Unusable`].
+    pub fn new(
+        base: &Uri,
+        project_id: &str,
+        secret: &Secret,
+        vertical: Vertical,
+        timeout: Duration,
+    ) -> Result<Self, Unusable> {
+        let basic = BASE64_STANDARD.encode(format!("{project_id}:{}", secret.expose()));
+        let mut authorization = HeaderValue::try_from(format!("Basic {basic}")).map_err(Unusable::Secret)?;
+        authorization.set_sensitive(true);
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_connect_timeout(Some(timeout));
+        tcp.set_nodelay(true);
+        let https = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_provider_and_webpki_roots(rustls::crypto::aws_lc_rs::default_provider())
+            .map_err(Unusable::Tls)?
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp);
+        let http = legacy::Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_CONNECTION)
+            .build(https);
+        Ok(Self {
+            http,
+            base: base.to_string().trim_end_matches('/').to_owned(),
+            project_id: project_id.to_owned(),
+            authorization,
+            vertical,
+            timeout,
+        })
+    }
+
+    /// The project's key set. Public: no credential is sent (REFERENCE.md 3).
+    pub async fn jwks(&self) -> Result<Jwks, Error> {
+        let path = match self.vertical {
+            Vertical::B2b => "/v1/b2b/sessions/jwks/",
+            Vertical::Consumer => "/v1/sessions/jwks/",
+        };
+        let request = Request::get(format!("{}{path}{}", self.base, self.project_id));
+        self.call(request.body(Full::default())).await
+    }
+
+    /// Stytch's word on a session as of now (REFERENCE.md 2.2, 2.3).
+    pub async fn authenticate(&self, credential: &Credential) -> Result<Authenticated, Error> {
+        let path = match self.vertical {
+            Vertical::B2b => "/v1/b2b/sessions/authenticate",
+            Vertical::Consumer => "/v1/sessions/authenticate",
+        };
+        let body = match credential {
+            Credential::Jwt(jwt) => serde_json::json!({ "session_jwt": jwt }),
+            Credential::Token(token) => serde_json::json!({ "session_token": token }),
+        };
+        let request = self.authorized(Method::POST, path);
+        self.call(request.body(Full::from(body.to_string()))).await
+    }
+
+    /// Whether project id and secret are good (REFERENCE.md 1, "credential check").
+    pub async fn whoami(&self) -> Result<types::Whoami, Error> {
+        let request = self.authorized(Method::GET, "/v1/debug/whoami");
+        self.call(request.body(Full::default())).await
+    }
+
+    fn authorized(&self, method: Method, path: &str) -> http::request::Builder {
+        Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.base))
+            .header(header::AUTHORIZATION, self.authorization.clone())
+            .header(header::CONTENT_TYPE, "application/json")
+    }
+
+    async fn call<T: DeserializeOwned>(
+        &self,
+        request: Result<Request<Full<Bytes>>, http::Error>,
+    ) -> Result<T, Error> {
+        let mut request = request.map_err(Error::Request)?;
+        request.headers_mut().insert(
+            header::USER_AGENT,
+            HeaderValue::from_static(concat!("stytch-gateway/", env!("CARGO_PKG_VERSION"))),
+        );
+        let answer = async {
+            let response = self.http.request(request).await.map_err(Error::Transport)?;
+            let status = response.status();
+            let retry_after = retry_after(response.headers());
+            let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(Error::Body)?;
+            Ok((status, retry_after, body.to_bytes()))
+        };
+        let (status, retry_after, body) =
+            tokio::time::timeout(self.timeout, answer).await.map_err(|_| Error::Timeout)??;
+        if status == StatusCode::OK {
+            return serde_json::from_slice(&body).map_err(Error::Shape);
+        }
+        Err(Error::from_answer(status, retry_after, serde_json::from_slice::<ErrorBody>(&body).ok()))
+    }
+}
+
+/// Seconds alone: the date form is not worth trusting two clocks.
+fn retry_after(headers: &http::HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}

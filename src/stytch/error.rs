@@ -1,0 +1,90 @@
+//! Why a call to Stytch gave no answer: refused, misconfigured, or not to be had.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::types::ErrorBody;
+
+type Boxed = Box<dyn std::error::Error + Send + Sync>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Stytch says no to the credential itself. The only kind that is a refusal.
+    #[error("Stytch refused the credential: {error_type}")]
+    Refused { error_type: String },
+    /// Our project id or secret is wrong: the operator's fault, not the caller's.
+    #[error("Stytch refused this gateway's own project id or secret: {error_type}")]
+    OwnCredentials { error_type: String },
+    #[error("Stytch's rate limit is reached")]
+    RateLimited { retry_after: Option<Duration> },
+    #[error("Stytch answered {status}")]
+    Status { status: StatusCode },
+    #[error("no answer from Stytch within stytch.timeout")]
+    Timeout,
+    #[error("the connection to Stytch failed")]
+    Transport(#[source] hyper_util::client::legacy::Error),
+    #[error("Stytch's answer broke off or is too large")]
+    Body(#[source] Boxed),
+    #[error("the answer is not in Stytch's form")]
+    Shape(#[source] serde_json::Error),
+    #[error("the request to Stytch could not be built")]
+    Request(#[source] http::Error),
+}
+
+/// Refusals of a session (REFERENCE.md section 8). A name that is not here is not understood, and
+/// what is not understood is never a refusal.
+const REFUSALS: [&str; 11] = [
+    "session_not_found",
+    "invalid_session_token",
+    "unable_to_parse_session_jwt",
+    "jwt_invalid_issuer",
+    "jwt_invalid_audience",
+    "jwt_invalid_claims",
+    "user_unauthenticated",
+    "user_not_found",
+    "member_not_found",
+    "organization_not_found",
+    "incompatible_session_type",
+];
+
+const OWN_CREDENTIALS: [&str; 7] = [
+    "unauthorized_credentials",
+    "invalid_secret_authentication",
+    "invalid_project_id_authentication",
+    "invalid_project_id",
+    "project_not_found",
+    "unauthorized_project_id_live",
+    "unauthorized_project_id_test",
+];
+
+impl Error {
+    pub(super) fn from_answer(
+        status: StatusCode,
+        retry_after: Option<Duration>,
+        body: Option<ErrorBody>,
+    ) -> Self {
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            return Self::RateLimited { retry_after };
+        }
+        match body {
+            Some(body) if status.is_client_error() && body.status_code == status.as_u16() => {
+                let known = |names: &[&str]| names.contains(&body.error_type.as_str());
+                if known(&REFUSALS) {
+                    Self::Refused { error_type: body.error_type }
+                } else if known(&OWN_CREDENTIALS) {
+                    Self::OwnCredentials { error_type: body.error_type }
+                } else {
+                    Self::Status { status }
+                }
+            }
+            _ => Self::Status { status },
+        }
+    }
+}
+
+/// An answer that lacks what it must have.
+#[must_use]
+pub fn incomplete() -> Error {
+    Error::Shape(serde::de::Error::custom("the session lacks an id, a subject or an organization"))
+}
