@@ -1,8 +1,136 @@
-//! One question for every door: may this request pass?
+//! May this request pass? The one place that answers it, for every door.
 //!
-//! This part is pure: it reads a request's head and answers, without sockets or bodies.
+//! What holds: nothing here knows of bodies, sockets or doors; a [`Grant`] can only be had from
+//! [`authz`], and without one nothing is forwarded; every early return is a refusal.
 
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, header};
+
+use self::authn::Authn;
+pub use self::authz::Grant;
+use self::credential::Presented;
+use self::rejection::{Code, Rejection};
+use self::route::{Found, Table};
+use crate::config::{self, Auth, CorsPreflight, Route};
+
+pub mod authn;
+pub mod authz;
+pub mod credential;
+pub mod cross_site;
 pub mod host;
 pub mod path;
 pub mod rejection;
 pub mod route;
+
+/// What is judged: the same values that are logged and forwarded.
+pub struct RequestHead<'a> {
+    pub method: &'a Method,
+    /// Lower-case, without port or trailing dot; empty when an HTTP/1.0 client named none.
+    pub host: &'a str,
+    /// As [`path::normalise`] left it.
+    pub path: &'a str,
+    /// Whether the path holds `%2F`, which only some routes take.
+    pub encoded_slash: bool,
+    pub query: Option<&'a str>,
+    pub headers: &'a HeaderMap,
+    /// The client's address, as far as trusted proxies vouch for it.
+    pub client: IpAddr,
+    /// Unix milliseconds.
+    pub received_at: i64,
+}
+
+impl RequestHead<'_> {
+    /// RFC 6455 section 4.1.
+    #[must_use]
+    pub fn is_websocket(&self) -> bool {
+        self.method == Method::GET
+            && self
+                .headers
+                .get(header::UPGRADE)
+                .is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"))
+    }
+
+    /// A true preflight (Fetch standard): nothing else may pass for one.
+    fn is_preflight(&self) -> bool {
+        self.method == Method::OPTIONS
+            && self.headers.contains_key(header::ORIGIN)
+            && self.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+    }
+}
+
+/// One worker's view of the rules: routes, and how identities are proved.
+pub struct Gate {
+    table: Table,
+    routes: Vec<Arc<Route>>,
+    session: config::Session,
+    public_authority: Option<String>,
+    authn: Rc<Authn>,
+}
+
+impl Gate {
+    #[must_use]
+    pub fn new(config: &config::Config, authn: Rc<Authn>) -> Self {
+        let public_authority =
+            config.server.public_url.as_ref().and_then(|url| url.authority()).map(ToString::to_string);
+        Self {
+            table: config.table.clone(),
+            routes: config.routes.clone(),
+            session: config.session.clone(),
+            public_authority,
+            authn,
+        }
+    }
+
+    #[must_use]
+    pub fn authn(&self) -> &Authn {
+        &self.authn
+    }
+
+    /// May this request pass? Four steps, in order; each leaves early with its reason.
+    ///
+    /// # Errors
+    /// The [`Rejection`] that turns it back, with the route as far as one was found.
+    pub async fn decide(&self, head: &RequestHead<'_>) -> Result<Grant, Rejection> {
+        let index = self.route(head)?;
+        self.judge(index, head).await.map_err(|rejection| rejection.on_route(index))
+    }
+
+    async fn judge(&self, index: usize, head: &RequestHead<'_>) -> Result<Grant, Rejection> {
+        let route = &self.routes[index];
+        if head.encoded_slash && !route.encoded_slashes {
+            return Err(Rejection::new(Code::AmbiguousPath, "an encoded slash"));
+        }
+        let preflight_passes = route.cors_preflight == CorsPreflight::Forward && head.is_preflight();
+        if route.auth == Auth::None || preflight_passes {
+            return Ok(authz::public(index, route));
+        }
+        let presented = self.credentials(head)?;
+        if presented.is_empty() {
+            return match route.auth {
+                Auth::Optional => Ok(authz::anonymous(index, route)),
+                _ => Err(Rejection::new(Code::Unauthenticated, "no credential")),
+            };
+        }
+        let proved = self.authn.verify(&presented, head.client, head.received_at).await?;
+        cross_site::check(head, proved.source, self.public_authority.as_deref())?;
+        authz::permit(index, route, proved)
+    }
+
+    fn route(&self, head: &RequestHead<'_>) -> Result<usize, Rejection> {
+        match self.table.find(head.host, head.method, head.path) {
+            Found::Route(found) => Ok(found.route),
+            Found::None => Err(Rejection::new(Code::NoRoute, "no route matches")),
+            Found::Ambiguous => {
+                Err(Rejection::new(Code::AmbiguousPath, "path parameters change which route it is"))
+            }
+        }
+    }
+
+    fn credentials<'h>(&self, head: &RequestHead<'h>) -> Result<Presented<'h>, Rejection> {
+        let query = if head.is_websocket() { head.query } else { None };
+        credential::find(&self.session, head.headers, query)
+    }
+}

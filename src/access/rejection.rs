@@ -138,17 +138,25 @@ pub struct Rejection {
     /// For the log. Never holds a credential.
     pub reason: &'static str,
     pub retry_after: Option<Duration>,
+    /// Index of the route it was refused on, when one was found.
+    pub route: Option<usize>,
 }
 
 impl Rejection {
     #[must_use]
     pub const fn new(code: Code, reason: &'static str) -> Self {
-        Self { code, reason, retry_after: None }
+        Self { code, reason, retry_after: None, route: None }
     }
 
     #[must_use]
     pub const fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
+        self
+    }
+
+    #[must_use]
+    pub const fn on_route(mut self, index: usize) -> Self {
+        self.route = Some(index);
         self
     }
 }

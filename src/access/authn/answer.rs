@@ -1,0 +1,113 @@
+//! Stytch's word about a session: read from an API answer, or from a session claim.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwapOption;
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use crate::config::Secret;
+use crate::identity::{Identity, Kind, Organization, Profile, Session};
+use crate::stytch::Vertical;
+use crate::stytch::types::Authenticated;
+
+/// What is known of a session beyond one credential; shared by all that speak of it.
+#[derive(Debug, Default)]
+pub struct SessionState {
+    revoked: AtomicBool,
+    profile: ArcSwapOption<Learned>,
+}
+
+/// A profile and when it was learned, in unix milliseconds.
+#[derive(Debug)]
+pub struct Learned {
+    pub profile: Arc<Profile>,
+    pub at: i64,
+}
+
+impl SessionState {
+    /// The profile last learned of this session, through whichever credential.
+    #[must_use]
+    pub fn profile(&self) -> Option<Arc<Learned>> {
+        self.profile.load_full()
+    }
+
+    pub fn learn(&self, profile: Arc<Profile>, at: i64) {
+        self.profile.store(Some(Arc::new(Learned { profile, at })));
+    }
+
+    pub fn revoke(&self) {
+        self.revoked.store(true, Ordering::Relaxed);
+    }
+
+    #[must_use]
+    pub fn is_revoked(&self) -> bool {
+        self.revoked.load(Ordering::Relaxed)
+    }
+}
+
+/// An answer of `sessions/authenticate`.
+#[derive(Debug)]
+pub struct Answer {
+    pub identity: Arc<Identity>,
+    /// Unix milliseconds at which the question was put: the word is at least that young.
+    pub heard_at: i64,
+    pub session_token: Secret,
+    pub session_jwt: Secret,
+}
+
+impl Answer {
+    /// `None` when the answer lacks what an identity needs.
+    #[must_use]
+    pub fn read(authenticated: Authenticated, vertical: Vertical, heard_at: i64) -> Option<Self> {
+        let Authenticated { session, member, organization, session_token, session_jwt } = authenticated;
+        let text = |name: &str| session.get(name).and_then(Value::as_str).map(str::to_owned);
+        let (subject, of) = match vertical {
+            Vertical::B2b => {
+                let id = text("organization_id").filter(|id| !id.is_empty())?;
+                let slug = text("organization_slug").unwrap_or_default();
+                (text("member_id")?, Some(Organization { id, slug }))
+            }
+            Vertical::Consumer => (text("user_id")?, None),
+        };
+        let claims = match session.get("custom_claims") {
+            Some(Value::Object(claims)) => claims.clone(),
+            _ => Map::new(),
+        };
+        let identity = Identity {
+            kind: Kind::Session,
+            subject,
+            organization: of,
+            session: Some(read_session(session)?),
+            client: None,
+            claims,
+            profile: Some(Arc::new(Profile { person: member, organization })),
+        };
+        Some(Self {
+            identity: Arc::new(identity),
+            heard_at,
+            session_token: Secret::new(session_token),
+            session_jwt: Secret::new(session_jwt),
+        })
+    }
+}
+
+/// The session claim of a JWT, or the session object of an answer: they differ in the id's name.
+/// `None` without an id.
+pub(super) fn read_session(object: Map<String, Value>) -> Option<Session> {
+    let id = ["id", "member_session_id", "session_id"]
+        .iter()
+        .find_map(|name| object.get(*name)?.as_str())
+        .filter(|id| !id.is_empty())?
+        .to_owned();
+    let roles = match object.get("roles") {
+        Some(Value::Array(roles)) => roles.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        _ => Vec::new(),
+    };
+    let expires_at = match object.get("expires_at") {
+        Some(Value::String(at)) => Some(at.parse::<Timestamp>().ok()?.as_second()),
+        _ => None,
+    };
+    Some(Session { id, roles, object: Value::Object(object), expires_at })
+}

@@ -1,0 +1,283 @@
+//! The one place that asks Stytch about sessions, for all workers.
+//!
+//! What holds: concurrent questions about one credential are one call; an answer is remembered and
+//! shared; a refused credential stays refused for a while, in a pool of its own that cannot push
+//! out valid sessions; a 429 backs the whole project off; every question gets a verdict, even when
+//! a call panics. Runs as one task, so that none of this needs a lock.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use quick_cache::unsync::Cache;
+use tokio::sync::{mpsc, oneshot};
+
+use super::answer::Answer;
+use super::registry::Registry;
+use crate::clock;
+use crate::metrics::{CallOutcome, Metrics};
+use crate::readiness::{Pending, Readiness};
+use crate::stytch::{self, Client, Credential, Error, Vertical};
+
+/// Calls under way at once; more wait their turn.
+const MAX_CALLS: usize = 64;
+const MAX_WAITING: usize = 4096;
+/// Refused credentials remembered.
+const REFUSED: usize = 10_000;
+const FIRST_BACKOFF: Duration = Duration::from_secs(1);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+/// What a client is told to wait when nothing better is known.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+const OWN_CREDENTIALS: &str = "stytch credentials";
+
+/// A question about one credential.
+pub struct Question {
+    pub credential: Credential,
+    /// Unix milliseconds: a word older than this does not answer it.
+    pub not_before: i64,
+    pub reply: oneshot::Sender<Verdict>,
+}
+
+#[derive(Debug, Clone)]
+pub enum Verdict {
+    Live(Arc<Answer>),
+    Refused,
+    Unavailable { retry_after: Duration },
+}
+
+/// Puts questions from any thread.
+#[derive(Clone)]
+pub struct Handle(mpsc::Sender<Question>);
+
+impl Handle {
+    /// Waits for the verdict on a credential. A full queue is an outage, never a refusal.
+    pub async fn ask(&self, credential: Credential, not_before: i64) -> Verdict {
+        let unavailable = Verdict::Unavailable { retry_after: RETRY_AFTER };
+        let (reply, verdict) = oneshot::channel();
+        if self.0.try_send(Question { credential, not_before, reply }).is_err() {
+            return unavailable;
+        }
+        verdict.await.unwrap_or(unavailable)
+    }
+}
+
+type Call = Pin<Box<dyn Future<Output = (Credential, Result<Answer, Error>)>>>;
+
+/// See the module.
+pub struct Checker {
+    client: Client,
+    vertical: Vertical,
+    negative_ttl: Duration,
+    questions: mpsc::Receiver<Question>,
+    calls: FuturesUnordered<Call>,
+    /// Who waits for which call.
+    asked: HashMap<Credential, Vec<oneshot::Sender<Verdict>>>,
+    waiting: VecDeque<Credential>,
+    known: Cache<Credential, Arc<Answer>>,
+    refused: Cache<Credential, Instant>,
+    backoff: Backoff,
+    registry: Arc<Registry>,
+    metrics: Arc<Metrics>,
+    readiness: Readiness,
+    /// Held while Stytch refuses our own credentials.
+    misconfigured: Option<Pending>,
+}
+
+/// What a checker works with.
+pub struct Parts {
+    pub client: Client,
+    pub vertical: Vertical,
+    pub capacity: usize,
+    pub negative_ttl: Duration,
+    pub registry: Arc<Registry>,
+    pub metrics: Arc<Metrics>,
+    pub readiness: Readiness,
+}
+
+impl Checker {
+    #[must_use]
+    pub fn new(parts: Parts) -> (Self, Handle) {
+        let (sender, questions) = mpsc::channel(MAX_WAITING);
+        let checker = Self {
+            client: parts.client,
+            vertical: parts.vertical,
+            negative_ttl: parts.negative_ttl,
+            questions,
+            calls: FuturesUnordered::new(),
+            asked: HashMap::new(),
+            waiting: VecDeque::new(),
+            known: Cache::new(parts.capacity),
+            refused: Cache::new(REFUSED),
+            backoff: Backoff::default(),
+            registry: parts.registry,
+            metrics: parts.metrics,
+            readiness: parts.readiness,
+            misconfigured: None,
+        };
+        (checker, Handle(sender))
+    }
+
+    /// Answers questions until every [`Handle`] is gone.
+    pub async fn run(mut self) {
+        loop {
+            tokio::select! {
+                question = self.questions.recv() => match question {
+                    Some(question) => self.take(question),
+                    None => return,
+                },
+                Some((credential, result)) = self.calls.next() => self.finish(&credential, result),
+            }
+        }
+    }
+
+    fn take(&mut self, question: Question) {
+        let Question { credential, not_before, reply } = question;
+        if let Some(verdict) = self.remembered(&credential, not_before) {
+            let _ = reply.send(verdict);
+        } else if let Some(others) = self.asked.get_mut(&credential) {
+            others.push(reply);
+        } else if let Some(retry_after) = self.backoff.remaining() {
+            let _ = reply.send(Verdict::Unavailable { retry_after });
+        } else if self.waiting.len() >= MAX_WAITING {
+            let _ = reply.send(Verdict::Unavailable { retry_after: RETRY_AFTER });
+        } else {
+            self.asked.insert(credential.clone(), vec![reply]);
+            self.waiting.push_back(credential);
+            self.start_calls();
+        }
+    }
+
+    fn remembered(&mut self, credential: &Credential, not_before: i64) -> Option<Verdict> {
+        if let Some(until) = self.refused.get(credential) {
+            if Instant::now() < *until {
+                return Some(Verdict::Refused);
+            }
+            self.refused.remove(credential);
+        }
+        let answer = self.known.get(credential)?;
+        (answer.heard_at >= not_before).then(|| Verdict::Live(Arc::clone(answer)))
+    }
+
+    fn start_calls(&mut self) {
+        while self.calls.len() < MAX_CALLS {
+            let Some(credential) = self.waiting.pop_front() else { return };
+            let client = self.client.clone();
+            let vertical = self.vertical;
+            let metrics = Arc::clone(&self.metrics);
+            self.calls.push(Box::pin(async move {
+                let call = AssertUnwindSafe(authenticate(&client, vertical, &credential, &metrics));
+                let result = call.catch_unwind().await.unwrap_or(Err(Error::Timeout));
+                (credential, result)
+            }));
+        }
+    }
+
+    fn finish(&mut self, credential: &Credential, result: Result<Answer, Error>) {
+        let verdict = match result {
+            Ok(answer) => {
+                self.backoff.clear();
+                self.misconfigured = None;
+                let answer = Arc::new(answer);
+                self.known.insert(credential.clone(), Arc::clone(&answer));
+                Verdict::Live(answer)
+            }
+            Err(Error::Refused { .. }) => {
+                self.backoff.clear();
+                if let Some((_, answer)) = self.known.remove(credential) {
+                    self.registry.revoke(&answer.identity);
+                }
+                self.refused.insert(credential.clone(), Instant::now() + self.negative_ttl);
+                Verdict::Refused
+            }
+            Err(error) => Verdict::Unavailable { retry_after: self.unavailable(&error) },
+        };
+        for reply in self.asked.remove(credential).unwrap_or_default() {
+            let _ = reply.send(verdict.clone());
+        }
+        self.start_calls();
+    }
+
+    fn unavailable(&mut self, error: &Error) -> Duration {
+        match error {
+            Error::RateLimited { retry_after } => {
+                let wait = self.backoff.begin(*retry_after);
+                tracing::warn!(wait_ms = wait.as_millis() as u64, "Stytch's rate limit is reached; backing off");
+                wait
+            }
+            Error::OwnCredentials { .. } => {
+                tracing::error!(%error, "check stytch.project_id and stytch.secret");
+                self.misconfigured.get_or_insert_with(|| self.readiness.wait_for(OWN_CREDENTIALS));
+                RETRY_AFTER
+            }
+            _ => {
+                tracing::warn!(error = %Chain(error), "a session could not be checked");
+                RETRY_AFTER
+            }
+        }
+    }
+}
+
+async fn authenticate(
+    client: &Client,
+    vertical: Vertical,
+    credential: &Credential,
+    metrics: &Metrics,
+) -> Result<Answer, Error> {
+    let started = Instant::now();
+    let asked_at = clock::unix_millis();
+    let result = client.authenticate(credential).await.and_then(|authenticated| {
+        Answer::read(authenticated, vertical, asked_at).ok_or_else(stytch::error::incomplete)
+    });
+    let outcome = result.as_ref().map_or_else(CallOutcome::from, |_| CallOutcome::Ok);
+    metrics.stytch_call("sessions_authenticate", outcome, started.elapsed());
+    result
+}
+
+/// Prints an error with its sources.
+pub struct Chain<'a>(pub &'a dyn std::error::Error);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
+}
+
+/// The project-wide pause after a 429, doubled while they go on.
+#[derive(Default)]
+struct Backoff {
+    until: Option<Instant>,
+    last: Option<Duration>,
+}
+
+impl Backoff {
+    fn remaining(&self) -> Option<Duration> {
+        self.until?.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+    }
+
+    /// `advised` is Stytch's `Retry-After`. Without one the pause doubles, with jitter so that
+    /// replicas do not come back together.
+    fn begin(&mut self, advised: Option<Duration>) -> Duration {
+        let doubled = self.last.map_or(FIRST_BACKOFF, |last| (last * 2).min(LONGEST_BACKOFF));
+        self.last = Some(doubled);
+        let jittered = doubled.mul_f64(0.75 + 0.5 * clock::jitter());
+        let wait = advised.unwrap_or(jittered).min(LONGEST_BACKOFF);
+        self.until = Some(Instant::now() + wait);
+        wait
+    }
+
+    const fn clear(&mut self) {
+        self.until = None;
+        self.last = None;
+    }
+}

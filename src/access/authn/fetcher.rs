@@ -1,0 +1,190 @@
+//! Fetches the key set: at start until it succeeds, then on schedule, and when a key id is new.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+
+use super::checker::Chain;
+use super::keys::{COOLDOWN, KeySet, Keys};
+use crate::clock;
+use crate::metrics::{self, CallOutcome, KeysFetch, Metrics};
+use crate::readiness::Pending;
+use crate::stytch::types::{Jwk, Jwks};
+use crate::stytch::Client;
+
+/// Between attempts while there are no keys at all.
+const FIRST_RETRY: Duration = Duration::from_millis(250);
+const LONGEST_RETRY: Duration = Duration::from_secs(15);
+const WAITING: usize = 1024;
+/// The part that readiness waits for.
+pub const PART: &str = "keys";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Fetched,
+    Failed,
+    CoolingDown,
+}
+
+/// Asks for a fetch from any thread.
+#[derive(Clone)]
+pub struct Handle(mpsc::Sender<oneshot::Sender<Outcome>>);
+
+impl Handle {
+    /// Waits for a fetch that an unknown key id asks for, unless one was made a moment ago.
+    pub async fn fetch(&self) -> Outcome {
+        let (reply, outcome) = oneshot::channel();
+        if self.0.try_send(reply).is_err() {
+            return Outcome::CoolingDown;
+        }
+        outcome.await.unwrap_or(Outcome::Failed)
+    }
+}
+
+/// The one task that replaces the key set.
+pub struct Fetcher {
+    pub client: Client,
+    pub keys: Keys,
+    /// `stytch.jwks_refresh`.
+    pub refresh: Duration,
+    /// `stytch.key_cache_file`.
+    pub cache: Option<KeyCache>,
+    pub metrics: Arc<Metrics>,
+    /// Held until there are keys.
+    pub pending: Option<Pending>,
+}
+
+impl Fetcher {
+    /// The handle works as soon as the future is polled.
+    pub fn start(self) -> (Handle, impl Future<Output = ()>) {
+        let (sender, asked) = mpsc::channel(WAITING);
+        (Handle(sender), self.run(asked))
+    }
+
+    async fn run(mut self, mut asked: mpsc::Receiver<oneshot::Sender<Outcome>>) {
+        if self.keys.current().is_none()
+            && let Some(jwks) = self.cache.as_ref().and_then(KeyCache::load)
+        {
+            self.take(jwks, SystemTime::UNIX_EPOCH);
+        }
+        let mut retry = FIRST_RETRY;
+        let mut last_asked: Option<Instant> = None;
+        let mut next = tokio::time::Instant::now();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep_until(next) => {
+                    let wait = if self.fetch().await {
+                        retry = FIRST_RETRY;
+                        self.refresh.mul_f64(0.9 + 0.2 * clock::jitter())
+                    } else {
+                        retry = (retry * 2).min(LONGEST_RETRY);
+                        if self.keys.current().is_some() { retry.max(COOLDOWN) } else { retry }
+                    };
+                    next = tokio::time::Instant::now() + wait;
+                }
+                reply = asked.recv() => {
+                    let Some(reply) = reply else { return };
+                    let mut replies = vec![reply];
+                    let outcome = if last_asked.is_some_and(|at| at.elapsed() < COOLDOWN) {
+                        Outcome::CoolingDown
+                    } else {
+                        let fetched = self.fetch().await;
+                        last_asked = Some(Instant::now());
+                        while let Ok(reply) = asked.try_recv() {
+                            replies.push(reply);
+                        }
+                        if fetched { Outcome::Fetched } else { Outcome::Failed }
+                    };
+                    for reply in replies {
+                        let _ = reply.send(outcome);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A fetch that fails, or brings no usable key, leaves the old set in place.
+    async fn fetch(&mut self) -> bool {
+        let started = Instant::now();
+        let result = self.client.jwks().await;
+        let outcome = result.as_ref().map_or_else(CallOutcome::from, |_| CallOutcome::Ok);
+        self.metrics.stytch_call("jwks", outcome, started.elapsed());
+        let taken = match result {
+            Ok(jwks) => self.take(jwks, SystemTime::now()),
+            Err(error) => {
+                tracing::warn!(error = %Chain(&error), "the key set could not be fetched");
+                self.metrics.keys_fetch(KeysFetch::Failed);
+                return false;
+            }
+        };
+        if taken {
+            self.metrics.keys_fetch(KeysFetch::Fetched);
+        } else {
+            tracing::warn!("the key set holds no usable key; the old one stays");
+            self.metrics.keys_fetch(KeysFetch::Failed);
+        }
+        taken
+    }
+
+    fn take(&mut self, jwks: Jwks, at: SystemTime) -> bool {
+        let previous = self.keys.current();
+        let Some(set) = KeySet::new(jwks, previous.as_deref(), at) else { return false };
+        let changed = previous.is_none_or(|previous| previous.generation != set.generation);
+        if changed {
+            tracing::info!(keys = set.len(), "verification keys loaded");
+            if let Some(cache) = self.cache.as_ref().filter(|_| at != SystemTime::UNIX_EPOCH) {
+                cache.store(&set.source);
+            }
+        }
+        self.metrics.keys_in_use(metrics::Keys { count: set.len(), fetched_at: at });
+        self.keys.replace(Arc::new(set));
+        self.pending = None;
+        true
+    }
+}
+
+/// The last good key set on disk, so that a start during an outage can verify. Public keys only.
+pub struct KeyCache {
+    pub path: PathBuf,
+    pub project_id: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Cached {
+    project_id: String,
+    keys: Vec<Jwk>,
+}
+
+impl KeyCache {
+    fn load(&self) -> Option<Jwks> {
+        let bytes = std::fs::read(&self.path).ok()?;
+        match serde_json::from_slice::<Cached>(&bytes) {
+            Ok(cached) if cached.project_id == self.project_id => Some(Jwks { keys: cached.keys }),
+            Ok(_) => None,
+            Err(error) => {
+                tracing::warn!(%error, path = %self.path.display(), "stytch.key_cache_file is not readable");
+                None
+            }
+        }
+    }
+
+    fn store(&self, keys: &[Jwk]) {
+        let cached = Cached { project_id: self.project_id.clone(), keys: keys.to_vec() };
+        let written = serde_json::to_vec(&cached)
+            .map_err(std::io::Error::from)
+            .and_then(|bytes| write_whole(&self.path, &bytes));
+        if let Err(error) = written {
+            tracing::warn!(%error, path = %self.path.display(), "stytch.key_cache_file could not be written");
+        }
+    }
+}
+
+/// Replaces a file so that a reader sees the old or the new one, never a part.
+fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let beside = path.with_extension("new");
+    std::fs::write(&beside, bytes)?;
+    std::fs::rename(&beside, path)
+}

@@ -1,0 +1,255 @@
+//! A JWT of this project, verified here.
+//!
+//! What holds: RS256 and nothing else; every claim of REFERENCE.md 4.1 is checked; the kinds are
+//! told apart strictly by their claims, because they share key set, issuer and audience (4.3);
+//! what can be refused without the signature is, since the signature is what costs. Nothing in
+//! the header names a key but `kid`, and nothing is ever fetched because of a token's contents.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use jsonwebtoken::Algorithm;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::answer::read_session;
+use super::keys::KeySet;
+use crate::identity::{Client, Identity, Kind, Organization};
+use crate::stytch::Vertical;
+
+/// Longest encoded header: `alg`, `kid` and `typ` need about 100 bytes.
+const MAX_HEADER: usize = 512;
+const MAX_KEY_ID: usize = 128;
+
+const SESSION: &str = "https://stytch.com/session";
+const ORGANIZATION: &str = "https://stytch.com/organization";
+const RESERVED: [&str; 7] = ["aud", "exp", "iat", "iss", "jti", "nbf", "sub"];
+
+/// What a token of this project must say.
+#[derive(Debug, Clone)]
+pub struct Expected {
+    pub issuers: Vec<String>,
+    pub audience: String,
+    pub vertical: Vertical,
+    /// Seconds of clock difference forgiven.
+    pub leeway: i64,
+}
+
+/// A token whose signature and claims are good, though its time may be over.
+#[derive(Debug)]
+pub struct Verified {
+    pub identity: Identity,
+    /// Unix seconds: when Stytch gave its word.
+    pub issued_at: i64,
+    /// Unix seconds.
+    pub expires_at: i64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    #[error("{0}")]
+    Refused(&'static str),
+    /// The key may be new: worth one fetch for each cooldown, by whoever fetches.
+    #[error("the key id is not in the key set")]
+    UnknownKey,
+}
+
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    kid: String,
+    #[serde(default)]
+    typ: Option<String>,
+    #[serde(default)]
+    crit: Option<serde::de::IgnoredAny>,
+    #[serde(default)]
+    b64: Option<serde::de::IgnoredAny>,
+    #[serde(default)]
+    zip: Option<serde::de::IgnoredAny>,
+    #[serde(default)]
+    enc: Option<serde::de::IgnoredAny>,
+}
+
+/// Verifies a token against the key set at `now` (unix seconds).
+///
+/// # Errors
+/// [`Error::Refused`] with the reason for the log, or [`Error::UnknownKey`].
+pub fn verify(token: &str, keys: &KeySet, expected: &Expected, now: i64) -> Result<Verified, Error> {
+    let mut parts = token.split('.');
+    let (Some(header), Some(payload), Some(signature), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(Error::Refused("the JWT does not have three parts"));
+    };
+    let key_id = read_header(header)?;
+    let claims = read_claims(payload)?;
+    let verified = check(claims, expected, now)?;
+    let key = keys.get(&key_id).ok_or(Error::UnknownKey)?;
+    let message = &token.as_bytes()[..header.len() + 1 + payload.len()];
+    match jsonwebtoken::crypto::verify(signature, message, key, Algorithm::RS256) {
+        Ok(true) => Ok(verified),
+        Ok(false) | Err(_) => Err(Error::Refused("the signature does not verify")),
+    }
+}
+
+fn read_header(encoded: &str) -> Result<String, Error> {
+    if encoded.len() > MAX_HEADER {
+        return Err(Error::Refused("the JWT header is too long"));
+    }
+    let bytes = BASE64_URL_SAFE_NO_PAD
+        .decode(encoded)
+        .map_err(|_| Error::Refused("the JWT header is not base64url"))?;
+    let header: Header =
+        serde_json::from_slice(&bytes).map_err(|_| Error::Refused("the JWT header is not as it must be"))?;
+    if header.alg != "RS256" {
+        return Err(Error::Refused("the algorithm is not RS256"));
+    }
+    if header.crit.is_some() || header.b64.is_some() || header.zip.is_some() || header.enc.is_some() {
+        return Err(Error::Refused("the JWT header asks for an extension"));
+    }
+    if header.typ.is_some_and(|typ| !typ.eq_ignore_ascii_case("JWT")) {
+        return Err(Error::Refused("typ is not JWT"));
+    }
+    if header.kid.is_empty() || header.kid.len() > MAX_KEY_ID {
+        return Err(Error::Refused("the key id is empty or too long"));
+    }
+    Ok(header.kid)
+}
+
+fn read_claims(encoded: &str) -> Result<Map<String, Value>, Error> {
+    let bytes = BASE64_URL_SAFE_NO_PAD
+        .decode(encoded)
+        .map_err(|_| Error::Refused("the JWT payload is not base64url"))?;
+    serde_json::from_slice(&bytes).map_err(|_| Error::Refused("the JWT payload is not a JSON object"))
+}
+
+/// Everything but the signature, and not whether `exp` has passed: an expired session JWT may be
+/// exchanged for a fresh one (REFERENCE.md 2.2).
+fn check(mut claims: Map<String, Value>, expected: &Expected, now: i64) -> Result<Verified, Error> {
+    let issuer = claims.get("iss").and_then(Value::as_str);
+    if !issuer.is_some_and(|issuer| expected.issuers.iter().any(|known| known == issuer)) {
+        return Err(Error::Refused("the issuer is another"));
+    }
+    let for_us = match claims.get("aud") {
+        Some(Value::String(audience)) => *audience == expected.audience,
+        Some(Value::Array(audiences)) => {
+            audiences.iter().any(|audience| audience.as_str() == Some(&expected.audience))
+        }
+        _ => false,
+    };
+    if !for_us {
+        return Err(Error::Refused("the audience is another"));
+    }
+    let time = |name| claims.get(name).and_then(Value::as_i64);
+    let (Some(expires_at), Some(issued_at)) = (time("exp"), time("iat")) else {
+        return Err(Error::Refused("exp or iat is missing or no integer"));
+    };
+    if issued_at > now + expected.leeway || expires_at < issued_at {
+        return Err(Error::Refused("iat is in the future or after exp"));
+    }
+    match claims.get("nbf").map(Value::as_i64) {
+        None => {}
+        Some(Some(not_before)) if not_before <= now + expected.leeway => {}
+        Some(_) => return Err(Error::Refused("nbf is in the future or no integer")),
+    }
+    let Some(Value::String(subject)) = claims.remove("sub") else {
+        return Err(Error::Refused("sub is missing"));
+    };
+    let identity = classify(subject, claims, expected.vertical)?;
+    Ok(Verified { identity, issued_at, expires_at })
+}
+
+/// REFERENCE.md 4.3: the kind follows from the claims alone, and what fits none is refused.
+fn classify(
+    subject: String,
+    mut claims: Map<String, Value>,
+    vertical: Vertical,
+) -> Result<Identity, Error> {
+    let organization = claims.remove(ORGANIZATION);
+    match claims.remove(SESSION) {
+        Some(Value::Object(session)) => session_identity(subject, session, organization, claims, vertical),
+        Some(_) => Err(Error::Refused("the session claim is no object")),
+        None => client_identity(subject, organization, claims, vertical),
+    }
+}
+
+fn session_identity(
+    subject: String,
+    session: Map<String, Value>,
+    organization: Option<Value>,
+    claims: Map<String, Value>,
+    vertical: Vertical,
+) -> Result<Identity, Error> {
+    let organization = match vertical {
+        Vertical::B2b if subject.starts_with("member-") => Some(
+            organization
+                .as_ref()
+                .and_then(read_organization)
+                .ok_or(Error::Refused("a member's session names no organization"))?,
+        ),
+        Vertical::Consumer if subject.starts_with("user-") && organization.is_none() => None,
+        _ => return Err(Error::Refused("the session is of the other vertical")),
+    };
+    let session = read_session(session).ok_or(Error::Refused("the session claim names no session"))?;
+    Ok(Identity {
+        kind: Kind::Session,
+        subject,
+        organization,
+        session: Some(session),
+        client: None,
+        claims: custom(claims),
+        profile: None,
+    })
+}
+
+fn client_identity(
+    subject: String,
+    organization: Option<Value>,
+    mut claims: Map<String, Value>,
+    vertical: Vertical,
+) -> Result<Identity, Error> {
+    let Some(Value::String(scope)) = claims.remove("scope") else {
+        return Err(Error::Refused("neither a session nor scopes"));
+    };
+    let scopes = scope.split_ascii_whitespace().map(str::to_owned).collect();
+    let organization = organization.as_ref().and_then(read_organization);
+    let (kind, id) = match claims.remove("client_id") {
+        None if subject.starts_with("m2m-client-") => (Kind::M2m, subject.clone()),
+        Some(Value::String(id)) if id.starts_with("connected-app-") => {
+            let person = match vertical {
+                Vertical::B2b => subject.starts_with("member-") && organization.is_some(),
+                Vertical::Consumer => subject.starts_with("user-"),
+            };
+            if !person {
+                return Err(Error::Refused("a Connected App's token for nobody of this vertical"));
+            }
+            (Kind::ConnectedApp, id)
+        }
+        _ => return Err(Error::Refused("the token is of no kind that is known")),
+    };
+    let client = Some(Client { id, scopes });
+    Ok(Identity { kind, subject, organization, session: None, client, claims: custom(claims), profile: None })
+}
+
+fn read_organization(claim: &Value) -> Option<Organization> {
+    let text = |name| claim.get(name).and_then(Value::as_str);
+    let id = text("organization_id").filter(|id| !id.is_empty())?;
+    Some(Organization { id: id.to_owned(), slug: text("slug").unwrap_or_default().to_owned() })
+}
+
+fn custom(mut claims: Map<String, Value>) -> Map<String, Value> {
+    claims.retain(|name, _| !RESERVED.contains(&name.as_str()) && !name.starts_with("https://stytch.com/"));
+    claims
+}
+
+/// What an unverified token says of its issuer: only to decide what to withhold.
+#[must_use]
+pub fn unverified_issuer(token: &str) -> Option<String> {
+    let payload = token.split('.').nth(1)?;
+    match read_claims(payload).ok()?.remove("iss")? {
+        Value::String(issuer) => Some(issuer),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;
