@@ -1,0 +1,594 @@
+//! Reads every request head before hyper does, and refuses what hyper would repair.
+//!
+//! hyper accepts a bare LF, folds nothing but drops a fragment, lets Transfer-Encoding win over
+//! Content-Length and merges equal lengths: RFC 9112 permits each, and each is a way for two
+//! servers to read one request differently. Here they are refused (DESIGN.md section 3).
+//!
+//! What holds: a byte is passed on only after it was judged, so hyper never sees the end of a head
+//! that was refused; the state is a few words, nothing is buffered and nothing allocated; a head
+//! may arrive in any number of pieces and is read the same.
+
+use std::ops::RangeInclusive;
+
+/// The longest request target, in bytes.
+const MAX_TARGET: usize = 8 * 1024;
+const MAX_METHOD: usize = 24;
+/// Chunk extensions of one message, in bytes: nobody needs more, and they cost without progress.
+const MAX_EXTENSIONS: usize = 4 * 1024;
+/// Hexadecimal digits of a chunk size: 15 cannot overflow 64 bits.
+const MAX_CHUNK_DIGITS: u8 = 15;
+/// Decimal digits of a Content-Length: 18 cannot overflow 64 bits.
+const MAX_LENGTH_DIGITS: usize = 18;
+/// As long as the longest header name or value that is looked at.
+const WORD: usize = 20;
+
+/// Why a head or a body's framing is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Malformed {
+    /// 400, with what is wrong for the log.
+    Syntax(&'static str),
+    /// 431.
+    TooLarge(&'static str),
+}
+
+/// How much of the bytes shown may be passed on, and why not more.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Judged {
+    pub passed: usize,
+    pub stop: Stop,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// Everything was passed.
+    None,
+    /// What follows an `Upgrade` request waits until it is known which protocol it is in.
+    Hold,
+    Malformed(Malformed),
+}
+
+/// Where in a message the next byte stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Between messages: nothing of the next head has arrived.
+    Start,
+    Method,
+    Target,
+    Version,
+    RequestLineEnd,
+    LineStart,
+    Name,
+    ValueStart,
+    Value,
+    LineEnd,
+    HeadEnd,
+    Body(u64),
+    ChunkSize { size: u64, digits: u8 },
+    ChunkExtension(u64),
+    ChunkSizeEnd(u64),
+    ChunkData(u64),
+    ChunkDataEnd,
+    ChunkDataEndLf,
+    /// An upgrade was asked for: see [`Stop::Hold`].
+    Held,
+    /// Another protocol: nothing is looked at any more.
+    Tunnel,
+}
+
+/// A header whose value decides about framing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Interest {
+    None,
+    ContentLength,
+    TransferEncoding,
+    Host,
+    Upgrade,
+}
+
+/// The framing of one connection's requests, byte by byte.
+#[derive(Debug)]
+pub struct Framing {
+    state: State,
+    interest: Interest,
+    /// The part of a name, value or target that must be known, lower-case.
+    word: [u8; WORD],
+    word_len: usize,
+    /// Bytes of the current method, target or name.
+    len: usize,
+    head_bytes: usize,
+    headers: usize,
+    extensions: usize,
+    length: Option<u64>,
+    chunked: bool,
+    hosts: u8,
+    upgrade: bool,
+    http_10: bool,
+    connect: bool,
+    in_trailers: bool,
+    max_head_bytes: usize,
+    max_headers: usize,
+}
+
+type Step = Result<usize, Malformed>;
+
+const fn syntax<T>(reason: &'static str) -> Result<T, Malformed> {
+    Err(Malformed::Syntax(reason))
+}
+
+impl Framing {
+    /// `max_head_bytes` counts the request line; `max_headers` counts fields, of a trailer too.
+    #[must_use]
+    pub const fn new(max_head_bytes: usize, max_headers: usize) -> Self {
+        Self {
+            state: State::Start,
+            interest: Interest::None,
+            word: [0; WORD],
+            word_len: 0,
+            len: 0,
+            head_bytes: 0,
+            headers: 0,
+            extensions: 0,
+            length: None,
+            chunked: false,
+            hosts: 0,
+            upgrade: false,
+            http_10: false,
+            connect: false,
+            in_trailers: false,
+            max_head_bytes,
+            max_headers,
+        }
+    }
+
+    /// Whether the next byte begins a message.
+    #[must_use]
+    pub const fn between_messages(&self) -> bool {
+        matches!(self.state, State::Start)
+    }
+
+    /// Whether a head has begun and not ended.
+    #[must_use]
+    pub const fn in_head(&self) -> bool {
+        !self.in_trailers
+            && matches!(
+                self.state,
+                State::Method
+                    | State::Target
+                    | State::Version
+                    | State::RequestLineEnd
+                    | State::LineStart
+                    | State::Name
+                    | State::ValueStart
+                    | State::Value
+                    | State::LineEnd
+                    | State::HeadEnd
+            )
+    }
+
+    /// The upgrade was answered otherwise: what follows is HTTP again.
+    pub const fn resume(&mut self) {
+        if matches!(self.state, State::Held) {
+            self.begin_body();
+        }
+    }
+
+    #[must_use]
+    pub const fn is_held(&self) -> bool {
+        matches!(self.state, State::Held)
+    }
+
+    /// The upgrade took place: everything passes from here.
+    pub const fn tunnel(&mut self) {
+        self.state = State::Tunnel;
+    }
+
+    /// Judges the next bytes of the connection, in order.
+    pub fn judge(&mut self, bytes: &[u8]) -> Judged {
+        let mut at = 0;
+        while at < bytes.len() {
+            let rest = &bytes[at..];
+            match self.step(rest) {
+                Ok(0) => return Judged { passed: at, stop: Stop::Hold },
+                Ok(taken) => at += taken,
+                Err(why) => return Judged { passed: at, stop: Stop::Malformed(why) },
+            }
+        }
+        Judged { passed: at, stop: Stop::None }
+    }
+
+    /// Takes as many bytes as the current state can, at least one. None taken: held.
+    fn step(&mut self, rest: &[u8]) -> Step {
+        match self.state {
+            State::Start => self.start(rest[0]),
+            State::Method => self.method(rest),
+            State::Target => self.target(rest),
+            State::Version => self.version(rest[0]),
+            State::RequestLineEnd => self.line_end(rest[0], State::LineStart),
+            State::LineStart => self.line_start(rest[0]),
+            State::Name => self.name(rest),
+            State::ValueStart => self.value_start(rest[0]),
+            State::Value => self.value(rest),
+            State::LineEnd => self.line_end(rest[0], State::LineStart),
+            State::HeadEnd => self.head_end(rest[0]),
+            State::Body(left) => Ok(self.counted(rest, left, State::Body, State::Start)),
+            State::ChunkSize { size, digits } => self.chunk_size(rest[0], size, digits),
+            State::ChunkExtension(size) => self.chunk_extension(rest[0], size),
+            State::ChunkSizeEnd(size) => self.chunk_size_end(rest[0], size),
+            State::ChunkData(left) => Ok(self.counted(rest, left, State::ChunkData, State::ChunkDataEnd)),
+            State::ChunkDataEnd => self.expect(rest[0], b'\r', State::ChunkDataEndLf, "chunk data is not followed by CR"),
+            State::ChunkDataEndLf => {
+                let next = State::ChunkSize { size: 0, digits: 0 };
+                self.expect(rest[0], b'\n', next, "chunk data is not followed by CR LF")
+            }
+            State::Held => Ok(0),
+            State::Tunnel => Ok(rest.len()),
+        }
+    }
+
+    fn start(&mut self, first: u8) -> Step {
+        if !is_method(first) {
+            return syntax("the request line does not begin with a method");
+        }
+        *self = Self::new(self.max_head_bytes, self.max_headers);
+        self.state = State::Method;
+        self.method(&[first])
+    }
+
+    fn method(&mut self, rest: &[u8]) -> Step {
+        let end = rest.iter().position(|&b| !is_method(b)).unwrap_or(rest.len());
+        self.remember(&rest[..end]);
+        self.len += end;
+        if self.len > MAX_METHOD {
+            return syntax("the method is too long");
+        }
+        match rest.get(end) {
+            None => self.count(end),
+            Some(b' ') => {
+                self.connect = self.word() == b"connect";
+                self.forget();
+                self.state = State::Target;
+                self.count(end + 1)
+            }
+            Some(_) => syntax("the method is not an upper-case token"),
+        }
+    }
+
+    fn target(&mut self, rest: &[u8]) -> Step {
+        let end = rest.iter().position(|&b| !is_target(b)).unwrap_or(rest.len());
+        self.remember(&rest[..end]);
+        self.len += end;
+        if self.len > MAX_TARGET {
+            return syntax("the request target is too long");
+        }
+        match rest.get(end) {
+            None => self.count(end),
+            Some(b' ') => {
+                self.check_target_form()?;
+                self.forget();
+                self.state = State::Version;
+                self.count(end + 1)
+            }
+            Some(b'#') => syntax("the request target has a fragment"),
+            Some(_) => syntax("a byte in the request target is not allowed there"),
+        }
+    }
+
+    /// RFC 9112 section 3.2: origin, absolute, authority (for CONNECT, refused later) or asterisk.
+    fn check_target_form(&self) -> Result<(), Malformed> {
+        let word = self.word();
+        let known = word.first() == Some(&b'/')
+            || word == b"*"
+            || word.starts_with(b"http://")
+            || word.starts_with(b"https://")
+            || (self.connect && !word.is_empty());
+        if known { Ok(()) } else { syntax("the request target is in none of the four forms") }
+    }
+
+    fn version(&mut self, byte: u8) -> Step {
+        if byte == b'\r' {
+            self.http_10 = match &self.word[..self.len] {
+                b"HTTP/1.1" => false,
+                b"HTTP/1.0" => true,
+                _ => return syntax("the version is neither HTTP/1.1 nor HTTP/1.0"),
+            };
+            self.forget();
+            self.state = State::RequestLineEnd;
+        } else if self.len < b"HTTP/1.1".len() {
+            self.word[self.len] = byte;
+            self.len += 1;
+        } else {
+            return syntax("the version is neither HTTP/1.1 nor HTTP/1.0");
+        }
+        self.count(1)
+    }
+
+    fn line_end(&mut self, byte: u8, next: State) -> Step {
+        if byte != b'\n' {
+            return syntax("a CR that is not followed by LF");
+        }
+        self.state = next;
+        self.count(1)
+    }
+
+    fn line_start(&mut self, byte: u8) -> Step {
+        match byte {
+            b'\r' => {
+                self.state = State::HeadEnd;
+                self.count(1)
+            }
+            b' ' | b'\t' => syntax("a header line begins with white space"),
+            b'\n' => syntax("a line ends in a bare LF"),
+            _ => {
+                self.headers += 1;
+                if self.headers > self.max_headers {
+                    return Err(Malformed::TooLarge("too many headers"));
+                }
+                self.forget();
+                self.state = State::Name;
+                self.name(&[byte])
+            }
+        }
+    }
+
+    fn name(&mut self, rest: &[u8]) -> Step {
+        let end = rest.iter().position(|&b| !is_token(b)).unwrap_or(rest.len());
+        self.remember(&rest[..end]);
+        self.len += end;
+        match rest.get(end) {
+            None => self.count(end),
+            Some(b':') if self.len > 0 => {
+                self.interest = self.interest_in_name();
+                self.forget();
+                self.state = State::ValueStart;
+                self.count(end + 1)
+            }
+            Some(b':') => syntax("a header without a name"),
+            Some(b' ' | b'\t') => syntax("white space before the colon of a header"),
+            Some(_) => syntax("a byte in a header name is not allowed there"),
+        }
+    }
+
+    fn interest_in_name(&self) -> Interest {
+        if self.len > WORD {
+            return Interest::None;
+        }
+        match self.word() {
+            b"content-length" => Interest::ContentLength,
+            b"transfer-encoding" => Interest::TransferEncoding,
+            b"host" => Interest::Host,
+            b"upgrade" => Interest::Upgrade,
+            _ => Interest::None,
+        }
+    }
+
+    fn value_start(&mut self, byte: u8) -> Step {
+        if byte == b' ' || byte == b'\t' {
+            return self.count(1);
+        }
+        self.state = State::Value;
+        self.value(&[byte])
+    }
+
+    fn value(&mut self, rest: &[u8]) -> Step {
+        let end = memchr::memchr(b'\r', rest).unwrap_or(rest.len());
+        if !is_field_content(&rest[..end]) {
+            return syntax("a control byte or a bare LF in a header value");
+        }
+        if self.interest != Interest::None {
+            self.remember(&rest[..end]);
+            self.len += end;
+        }
+        if end == rest.len() {
+            return self.count(end);
+        }
+        self.field_done()?;
+        self.state = State::LineEnd;
+        self.count(end + 1)
+    }
+
+    /// A complete field: what it says about framing is taken down.
+    fn field_done(&mut self) -> Result<(), Malformed> {
+        if self.in_trailers || self.interest == Interest::None {
+            return Ok(());
+        }
+        let value = if self.len <= WORD { self.word().trim_ascii_end() } else { b"too long" };
+        match self.interest {
+            Interest::ContentLength => {
+                let length = parse_length(value)?;
+                if self.length.replace(length).is_some() {
+                    return syntax("Content-Length is repeated");
+                }
+            }
+            Interest::TransferEncoding => {
+                if value != b"chunked" {
+                    return syntax("Transfer-Encoding is not exactly chunked");
+                }
+                if self.chunked {
+                    return syntax("Transfer-Encoding is repeated");
+                }
+                self.chunked = true;
+            }
+            Interest::Host => self.hosts = self.hosts.saturating_add(1),
+            Interest::Upgrade => self.upgrade = true,
+            Interest::None => {}
+        }
+        Ok(())
+    }
+
+    fn head_end(&mut self, byte: u8) -> Step {
+        if byte != b'\n' {
+            return syntax("a CR that is not followed by LF");
+        }
+        if self.in_trailers {
+            self.in_trailers = false;
+            self.state = State::Start;
+            return Ok(1);
+        }
+        if self.hosts > 1 {
+            return syntax("Host is repeated");
+        }
+        if self.hosts == 0 && !self.http_10 {
+            return syntax("Host is missing");
+        }
+        if self.chunked && self.length.is_some() {
+            return syntax("Content-Length beside Transfer-Encoding");
+        }
+        if self.chunked && self.http_10 {
+            return syntax("Transfer-Encoding in HTTP/1.0");
+        }
+        self.count(1)?;
+        if self.upgrade {
+            self.state = State::Held;
+        } else {
+            self.begin_body();
+        }
+        Ok(1)
+    }
+
+    const fn begin_body(&mut self) {
+        self.state = if self.chunked {
+            State::ChunkSize { size: 0, digits: 0 }
+        } else {
+            match self.length {
+                Some(0) | None => State::Start,
+                Some(length) => State::Body(length),
+            }
+        };
+    }
+
+    fn counted(&mut self, rest: &[u8], left: u64, more: fn(u64) -> State, done: State) -> usize {
+        let taken = usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len()));
+        let left = left - taken as u64;
+        self.state = if left == 0 { done } else { more(left) };
+        taken
+    }
+
+    fn chunk_size(&mut self, byte: u8, size: u64, digits: u8) -> Step {
+        if let Some(digit) = (byte as char).to_digit(16) {
+            if digits == MAX_CHUNK_DIGITS {
+                return syntax("a chunk size is too large");
+            }
+            self.state = State::ChunkSize { size: size * 16 + u64::from(digit), digits: digits + 1 };
+            return Ok(1);
+        }
+        self.state = match byte {
+            b'\r' if digits > 0 => State::ChunkSizeEnd(size),
+            b';' if digits > 0 => State::ChunkExtension(size),
+            _ => return syntax("a chunk size is not hexadecimal digits"),
+        };
+        Ok(1)
+    }
+
+    fn chunk_extension(&mut self, byte: u8, size: u64) -> Step {
+        self.extensions += 1;
+        if self.extensions > MAX_EXTENSIONS {
+            return syntax("chunk extensions are too long");
+        }
+        match byte {
+            b'\r' => self.state = State::ChunkSizeEnd(size),
+            b'\t' | b' '..=b'~' => {}
+            _ => return syntax("a byte in a chunk extension is not allowed there"),
+        }
+        Ok(1)
+    }
+
+    fn chunk_size_end(&mut self, byte: u8, size: u64) -> Step {
+        if byte != b'\n' {
+            return syntax("a chunk size line does not end in CR LF");
+        }
+        if size > 0 {
+            self.state = State::ChunkData(size);
+        } else {
+            self.in_trailers = true;
+            self.headers = 0;
+            self.head_bytes = 0;
+            self.state = State::LineStart;
+        }
+        Ok(1)
+    }
+
+    fn expect(&mut self, byte: u8, wanted: u8, next: State, reason: &'static str) -> Step {
+        if byte != wanted {
+            return syntax(reason);
+        }
+        self.state = next;
+        Ok(1)
+    }
+
+    const fn count(&mut self, bytes: usize) -> Step {
+        self.head_bytes += bytes;
+        if self.head_bytes > self.max_head_bytes {
+            return Err(Malformed::TooLarge("the head is larger than limits.header_bytes"));
+        }
+        Ok(bytes)
+    }
+
+    /// Keeps the first bytes, in lower case.
+    fn remember(&mut self, bytes: &[u8]) {
+        let room = WORD - self.word_len;
+        for &byte in bytes.iter().take(room) {
+            self.word[self.word_len] = byte.to_ascii_lowercase();
+            self.word_len += 1;
+        }
+    }
+
+    fn word(&self) -> &[u8] {
+        &self.word[..self.word_len]
+    }
+
+    const fn forget(&mut self) {
+        self.word_len = 0;
+        self.len = 0;
+    }
+}
+
+/// RFC 9110 section 8.6: digits alone, once, and small enough to count with.
+fn parse_length(value: &[u8]) -> Result<u64, Malformed> {
+    if value.is_empty() || value.len() > MAX_LENGTH_DIGITS || !value.iter().all(u8::is_ascii_digit) {
+        return syntax("Content-Length is not a plain number");
+    }
+    Ok(value.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
+}
+
+const UPPER: RangeInclusive<u8> = b'A'..=b'Z';
+
+/// Methods are case-sensitive; every registered one is upper case (RFC 9110 section 16.1).
+const fn is_method(byte: u8) -> bool {
+    byte >= *UPPER.start() && byte <= *UPPER.end() || byte.is_ascii_digit() || byte == b'-' || byte == b'_'
+}
+
+const TOKEN: [bool; 256] = table(b"!#$%&'*+-.^_`|~", true);
+/// RFC 3986 without a fragment; the few further bytes that browsers leave alone.
+const TARGET: [bool; 256] = table(b"!$%&'()*+,-./:;=?@[\\]^_|~{}", true);
+
+const fn table(punctuation: &[u8], alphanumeric: bool) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = alphanumeric && (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut index = 0;
+    while index < punctuation.len() {
+        table[punctuation[index] as usize] = true;
+        index += 1;
+    }
+    table
+}
+
+const fn is_token(byte: u8) -> bool {
+    TOKEN[byte as usize]
+}
+
+const fn is_target(byte: u8) -> bool {
+    TARGET[byte as usize]
+}
+
+/// Visible bytes, space, tab and bytes above ASCII (RFC 9110 section 5.5). Written so that the
+/// compiler can look at many bytes at once.
+fn is_field_content(bytes: &[u8]) -> bool {
+    !bytes.iter().fold(false, |bad, &byte| bad | (byte < b' ' && byte != b'\t') | (byte == 0x7f))
+}
+
+#[cfg(test)]
+mod tests;
