@@ -1,0 +1,232 @@
+//! What a worker knows of one connection, in plain cells: its own task, its requests and the
+//! worker's sweep all run on one thread.
+
+use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
+use std::task::{Context, Waker};
+
+use super::framing::{Framing, Malformed};
+use crate::clock::Ticks;
+use crate::proxy::tunnel;
+
+/// Why a connection is to be ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// After the response under way, if any.
+    Gracefully,
+    /// Now, whatever is under way.
+    Abruptly,
+}
+
+/// Shared by the connection's task, its IO and the request it is serving.
+pub struct Record {
+    pub peer: IpAddr,
+    pub framing: RefCell<Framing>,
+    /// What was wrong with what the client sent; nothing is read past it.
+    malformed: Cell<Option<Malformed>>,
+    end: Cell<Option<End>>,
+    /// A request was handed to the service and its response is not yet written.
+    in_flight: Cell<bool>,
+    /// Everything given to the IO has been accepted by the kernel.
+    flushed: Cell<bool>,
+    requests: Cell<u32>,
+    /// The far end of the tunnel that this connection becomes.
+    upgraded: RefCell<Option<tunnel::Far>>,
+    /// When the current phase (idle, reading a head) began.
+    phase_since: Cell<Ticks>,
+    was_in_head: Cell<bool>,
+    /// When what is waited for must have come; zero for never.
+    deadline: Cell<Ticks>,
+    patience: Cell<Ticks>,
+    /// The deadline passed: whoever waits gives up.
+    timed_out: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+    /// Bytes of the current request's body.
+    received: Cell<u64>,
+    body: Cell<BodyState>,
+}
+
+/// What became of the request body under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyState {
+    Fine,
+    TooLarge,
+    /// Malformed, or the client went away.
+    Broken,
+}
+
+impl Record {
+    #[must_use]
+    pub fn new(peer: IpAddr, framing: Framing, now: Ticks) -> Self {
+        Self {
+            peer,
+            framing: RefCell::new(framing),
+            malformed: Cell::new(None),
+            end: Cell::new(None),
+            in_flight: Cell::new(false),
+            flushed: Cell::new(true),
+            requests: Cell::new(0),
+            upgraded: RefCell::new(None),
+            phase_since: Cell::new(now),
+            was_in_head: Cell::new(false),
+            deadline: Cell::new(0),
+            patience: Cell::new(0),
+            timed_out: Cell::new(false),
+            waker: RefCell::new(None),
+            received: Cell::new(0),
+            body: Cell::new(BodyState::Fine),
+        }
+    }
+
+    /// Remembers the connection's task, to be woken by [`Self::wake`].
+    pub fn polled_by(&self, context: &Context<'_>) {
+        let mut waker = self.waker.borrow_mut();
+        match &*waker {
+            Some(known) if known.will_wake(context.waker()) => {}
+            _ => *waker = Some(context.waker().clone()),
+        }
+    }
+
+    pub fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    pub fn begin_request(&self) {
+        self.in_flight.set(true);
+        self.flushed.set(false);
+        self.received.set(0);
+        self.body.set(BodyState::Fine);
+        self.requests.set(self.requests.get() + 1);
+    }
+
+    /// The last byte of the response was handed to hyper. What follows an upgrade that did not
+    /// happen is HTTP again.
+    pub fn end_request(&self, now: Ticks) {
+        self.in_flight.set(false);
+        self.deadline.set(0);
+        self.phase_since.set(now);
+        let mut framing = self.framing.borrow_mut();
+        if framing.is_held() {
+            framing.resume();
+            self.wake();
+        }
+    }
+
+    /// Counts bytes of the request body.
+    pub fn received(&self, bytes: u64) {
+        self.received.set(self.received.get() + bytes);
+    }
+
+    #[must_use]
+    pub fn bytes_received(&self) -> u64 {
+        self.received.get()
+    }
+
+    pub fn body_too_large(&self) {
+        self.body.set(BodyState::TooLarge);
+    }
+
+    pub fn body_broke(&self) {
+        self.body.set(BodyState::Broken);
+    }
+
+    #[must_use]
+    pub fn body(&self) -> BodyState {
+        self.body.get()
+    }
+
+    /// The response under way switches protocols: what follows it is not HTTP.
+    pub fn upgrade(&self, far: tunnel::Far) {
+        self.framing.borrow_mut().tunnel();
+        self.upgraded.replace(Some(far));
+    }
+
+    #[must_use]
+    pub fn is_upgraded(&self) -> bool {
+        self.upgraded.borrow().is_some()
+    }
+
+    #[must_use]
+    pub fn take_tunnel(&self) -> Option<tunnel::Far> {
+        self.upgraded.take()
+    }
+
+    /// Whether nothing is under way and nothing unwritten.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        !self.in_flight.get() && self.flushed.get()
+    }
+
+    pub fn set_flushed(&self, flushed: bool) {
+        self.flushed.set(flushed);
+    }
+
+    #[must_use]
+    pub fn malformed(&self) -> Option<Malformed> {
+        self.malformed.get()
+    }
+
+    pub fn set_malformed(&self, why: Malformed) {
+        self.malformed.set(Some(why));
+    }
+
+    #[must_use]
+    pub fn end(&self) -> Option<End> {
+        self.end.get()
+    }
+
+    pub fn end_with(&self, end: End) {
+        self.end.set(Some(end));
+        self.wake();
+    }
+
+    /// Allows `patience` until the next sign of progress; see [`Self::progress`].
+    pub fn expect_within(&self, patience: Ticks, now: Ticks) {
+        self.timed_out.set(false);
+        self.patience.set(patience);
+        self.deadline.set(now.saturating_add(patience));
+    }
+
+    /// Something came or went: the time allowed begins anew.
+    pub fn progress(&self, now: Ticks) {
+        if self.deadline.get() != 0 {
+            self.deadline.set(now.saturating_add(self.patience.get()));
+        }
+    }
+
+    /// Whether what is waited for did not come in time.
+    #[must_use]
+    pub fn timed_out(&self) -> bool {
+        self.timed_out.get()
+    }
+
+    /// One look by the worker's sweep: idle, slow and stuck connections are told to end.
+    pub fn sweep(&self, now: Ticks, header: Ticks, idle: Ticks) {
+        if self.in_flight.get() {
+            let deadline = self.deadline.get();
+            if deadline != 0 && now >= deadline {
+                if self.timed_out.replace(true) {
+                    self.end_with(End::Abruptly);
+                } else {
+                    // Whoever waits gets one more tick to answer.
+                    self.deadline.set(now + 1);
+                    self.wake();
+                }
+            }
+            return;
+        }
+        let in_head = self.framing.borrow().in_head();
+        if in_head != self.was_in_head.replace(in_head) && in_head {
+            self.phase_since.set(now);
+        }
+        let since = now.saturating_sub(self.phase_since.get());
+        let first = self.requests.get() == 0;
+        if (in_head || first) && since > header {
+            self.end_with(End::Abruptly);
+        } else if since > idle {
+            self.end_with(End::Gracefully);
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! One thread that accepts, serves and sweeps connections of its own.
+//!
+//! What holds: nothing a request needs is shared with another worker but snapshots and counters;
+//! one coarse sweep stands in for a timer on each connection.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use slab::Slab;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+
+use super::connection;
+use super::framing::{Framing, Malformed};
+use super::gauge::{Gauge, Place};
+use super::listener::{Accepted, Listener};
+use super::record::{End, Record};
+use crate::access::authn;
+use crate::clock::{self, CoarseClock, TICK, Ticks};
+use crate::config::Config;
+use crate::metrics::{self, ConnectionRefusal, Decision, Metrics, Verification};
+use crate::proxy::ids::{Generator, Via};
+use crate::proxy::{Door, tunnel};
+use crate::reply;
+use crate::site::Site;
+use crate::telemetry::access_log::{self, Lines};
+
+/// Bytes a connection buffers of a request at once, and of a response. What a client that stops
+/// reading can pin is a few of these (see ARCHITECTURE.md, Memory).
+const BUFFER: usize = 32 * 1024;
+/// Sweeps between two looks at idle upstream connections.
+const POOL_SWEEP: Ticks = 10;
+/// Sweeps between two hand-overs of log lines.
+const LOG_FLUSH: Ticks = 2;
+
+/// What every worker is told, each time it changes.
+#[derive(Clone)]
+pub struct Orders {
+    pub config: Arc<Config>,
+    pub shared: authn::Shared,
+    pub phase: Phase,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    Serving,
+    /// No new connections; those that are open end with their response under way.
+    Draining,
+}
+
+/// What a worker's requests and connections work with.
+pub struct Worker {
+    site: RefCell<Rc<Site>>,
+    pub clock: Rc<CoarseClock>,
+    pub ids: Generator,
+    pub via: Arc<Via>,
+    pub lines: Lines,
+    pub metrics: Arc<metrics::Worker>,
+    all_metrics: Arc<Metrics>,
+    gauge: Arc<Gauge>,
+    connections: RefCell<Slab<Rc<Record>>>,
+    draining: Cell<bool>,
+}
+
+/// What a worker is made of.
+pub struct Parts {
+    pub listeners: Vec<Listener>,
+    pub orders: watch::Receiver<Orders>,
+    pub lines: Lines,
+    pub metrics: Arc<metrics::Worker>,
+    pub all_metrics: Arc<Metrics>,
+    pub via: Arc<Via>,
+    pub gauge: Arc<Gauge>,
+}
+
+/// Serves until told to drain and every connection has ended.
+pub async fn run(mut parts: Parts) {
+    let clock = Rc::new(CoarseClock::default());
+    let orders = parts.orders.borrow_and_update().clone();
+    let site = Site::new(orders.config, orders.shared, &parts.all_metrics, &clock);
+    let worker = Rc::new(Worker {
+        site: RefCell::new(site),
+        clock,
+        ids: Generator::default(),
+        via: parts.via,
+        lines: parts.lines,
+        metrics: parts.metrics,
+        all_metrics: parts.all_metrics,
+        gauge: parts.gauge,
+        connections: RefCell::default(),
+        draining: Cell::new(false),
+    });
+    let accepting: Vec<_> = parts
+        .listeners
+        .into_iter()
+        .map(|listener| tokio::task::spawn_local(Rc::clone(&worker).accept(listener)))
+        .collect();
+    let sweeping = tokio::task::spawn_local(Rc::clone(&worker).sweep());
+    while parts.orders.changed().await.is_ok() {
+        let orders = parts.orders.borrow_and_update().clone();
+        if orders.phase == Phase::Draining {
+            break;
+        }
+        worker.reload(orders);
+    }
+    accepting.iter().for_each(tokio::task::JoinHandle::abort);
+    worker.drain().await;
+    sweeping.abort();
+    worker.lines.flush();
+}
+
+impl Worker {
+    /// The configuration for a request that begins now.
+    #[must_use]
+    pub fn site(&self) -> Rc<Site> {
+        Rc::clone(&self.site.borrow())
+    }
+
+    fn reload(&self, orders: Orders) {
+        let site = Site::new(orders.config, orders.shared, &self.all_metrics, &self.clock);
+        self.site.replace(site);
+    }
+
+    /// Every connection ends after the response it is sending.
+    async fn drain(&self) {
+        self.draining.set(true);
+        for (_, record) in &*self.connections.borrow() {
+            record.end_with(End::Gracefully);
+        }
+        while !self.connections.borrow().is_empty() {
+            tokio::time::sleep(TICK / 4).await;
+        }
+    }
+
+    async fn sweep(self: Rc<Self>) {
+        let started = Instant::now();
+        let mut every = tokio::time::interval(TICK);
+        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        loop {
+            every.tick().await;
+            self.clock.advance(started.elapsed());
+            let now = self.clock.now();
+            let site = self.site();
+            let timeouts = &site.config.server.timeouts;
+            let (header, idle) = (clock::ticks(timeouts.header), clock::ticks(timeouts.idle));
+            for (_, record) in &*self.connections.borrow() {
+                record.sweep(now, header, idle);
+            }
+            if now % LOG_FLUSH == 0 {
+                self.lines.flush();
+            }
+            if now % POOL_SWEEP == 0 {
+                site.sweep();
+                self.metrics.sessions_cached(site.gate.authn().len());
+            }
+        }
+    }
+
+    async fn accept(self: Rc<Self>, listener: Listener) {
+        loop {
+            match listener.accept().await {
+                Ok(Accepted::Tcp(stream, peer)) => {
+                    // A socket that refuses the option works all the same, a little slower.
+                    let _ = stream.set_nodelay(true);
+                    tokio::task::spawn_local(Rc::clone(&self).serve(stream, peer.ip()));
+                }
+                Ok(Accepted::Unix(stream)) => {
+                    let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
+                    tokio::task::spawn_local(Rc::clone(&self).serve(stream, peer));
+                }
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "accepting connections pauses");
+                    tokio::time::sleep(TICK).await;
+                }
+            }
+        }
+    }
+
+    /// The life of one connection, from its place among the allowed to its last tunnel.
+    async fn serve<S>(self: Rc<Self>, mut stream: S, peer: IpAddr)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let site = self.site();
+        let limits = &site.config.server.limits;
+        let place = match self.gauge.take(peer, limits.connections, limits.connections_per_address) {
+            Ok(place) => place,
+            Err(why) => return self.turn_away(&mut stream, why).await,
+        };
+        let framing = Framing::new(limits.header_bytes, limits.headers);
+        let record = Rc::new(Record::new(peer, framing, self.clock.now()));
+        let builder = builder(limits);
+        drop(site);
+        let seat = Seat::take(&self, &record, place);
+        let door = Rc::new(Door::new(Rc::clone(&self), Rc::clone(&record)));
+        let service = service_fn(|request| Rc::clone(&door).serve(request));
+        let refusal = |why| self.malformed(&record, why);
+        let clock = Rc::clone(&self.clock);
+        let remains =
+            connection::serve(stream, Rc::clone(&record), clock, &builder, service, refusal).await;
+        if let (Some(near), Some(far)) = (remains, record.take_tunnel()) {
+            let _upgraded = self.metrics.upgrade();
+            tunnel::run(near, far, Rc::clone(&record), Rc::clone(&self.clock)).await;
+        }
+        drop(seat);
+    }
+
+    async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: &mut S, why: ConnectionRefusal) {
+        self.metrics.connection_refused(why);
+        connection::turn_away(stream).await;
+    }
+
+    /// Logs and counts what hyper never saw, and makes the answer.
+    fn malformed(&self, record: &Record, why: Malformed) -> Vec<u8> {
+        let rejection = why.rejection();
+        let ids = self.ids.next(&http::HeaderMap::new(), false);
+        self.metrics.connection_refused(ConnectionRefusal::MalformedHead);
+        self.metrics.request(None, Decision::Refused(rejection.code), std::time::Duration::ZERO);
+        self.lines.append(
+            &access_log::Request {
+                time: SystemTime::now(),
+                request_id: ids.request_id(),
+                trace_id: ids.trace_id(),
+                client: Some(record.peer),
+                method: "",
+                host: "",
+                path: "",
+            },
+            &access_log::Outcome {
+                route: None,
+                decision: Decision::Refused(rejection.code),
+                status: rejection.code.status().as_u16(),
+                kind: None,
+                member_id: None,
+                user_id: None,
+                client_id: None,
+                organization_id: None,
+                verification: Verification::None,
+                decision_took: None,
+                upstream_took: None,
+                took: std::time::Duration::ZERO,
+                bytes_in: 0,
+                bytes_out: 0,
+                reason: Some(rejection.reason),
+            },
+        );
+        reply::raw(rejection.code, ids.request_id())
+    }
+}
+
+/// hyper's part. Timeouts are the sweep's, and limits the framing's; hyper's own are no tighter.
+fn builder(limits: &crate::config::Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.header_read_timeout(None).max_buf_size(BUFFER.max(limits.header_bytes));
+    if limits.headers > 100 {
+        builder.max_headers(limits.headers);
+    }
+    builder
+}
+
+/// Whether an error of `accept` is about a connection that is gone already.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
+}
+
+/// A connection's place in the worker's list, in the limits and in the metrics.
+struct Seat {
+    worker: Rc<Worker>,
+    key: usize,
+    _place: Place,
+    _open: metrics::OpenConnection,
+}
+
+impl Seat {
+    fn take(worker: &Rc<Worker>, record: &Rc<Record>, place: Place) -> Self {
+        let key = worker.connections.borrow_mut().insert(Rc::clone(record));
+        if worker.draining.get() {
+            record.end_with(End::Gracefully);
+        }
+        Self { worker: Rc::clone(worker), key, _place: place, _open: worker.metrics.connection() }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.worker.connections.borrow_mut().remove(self.key);
+    }
+}
