@@ -1,0 +1,309 @@
+//! Sends a request to an upstream, over a connection of this worker's own pool.
+//!
+//! What holds: a connection carries one request at a time and goes back to the pool only after
+//! its response was read to the end; a request is sent twice only when it is idempotent, has no
+//! body and went out on a pooled connection that gave no byte of an answer.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+
+use http::{HeaderValue, Method, Request, Response};
+use hyper::body::{Body, Incoming};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+
+use self::body::Outgoing;
+use self::io::{Flow, Metered, Socket};
+use crate::clock::{self, CoarseClock, Ticks};
+use crate::config::{self, UpstreamTimeouts};
+use crate::server::record::Record;
+
+pub mod body;
+pub mod io;
+
+/// What a stalled reader can pin is a few of these (see ARCHITECTURE.md, Memory).
+const READ_SIZE: usize = 32 * 1024;
+
+/// Why an upstream gave no response.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error("no connection")]
+    Connect(#[source] std::io::Error),
+    #[error("no connection within timeouts.connect")]
+    ConnectTimeout,
+    #[error("no response within timeouts.response")]
+    ResponseTimeout,
+    #[error("as many connections as max_connections allows")]
+    Full,
+    #[error("the exchange broke off")]
+    Exchange(#[source] hyper::Error),
+}
+
+/// One worker's connections to one upstream.
+pub struct Upstream {
+    settings: Arc<config::Upstream>,
+    endpoints: Vec<Rc<Endpoint>>,
+    next: Cell<usize>,
+    /// This worker's share of `max_connections`.
+    most: usize,
+    clock: Rc<CoarseClock>,
+}
+
+struct Endpoint {
+    target: config::Target,
+    /// Most recently used last.
+    idle: RefCell<Vec<Link>>,
+    open: Cell<usize>,
+}
+
+/// A connection and the way to send on it.
+struct Link {
+    sender: SendRequest<Outgoing>,
+    shared: Rc<Shared>,
+    idle_since: Ticks,
+}
+
+/// Shared by a link and the task that drives its connection.
+struct Shared {
+    flow: Rc<Flow>,
+    /// Filled when the connection stopped speaking HTTP.
+    remains: RefCell<Option<Remains>>,
+}
+
+/// An upstream's socket after a switch of protocols, and what was read of the next one.
+pub struct Remains {
+    pub stream: Socket,
+    pub read: Vec<u8>,
+}
+
+/// A connection in use. Dropped, it closes; released, it serves the next request.
+pub struct Lease {
+    endpoint: Rc<Endpoint>,
+    link: Option<Link>,
+    clock: Rc<CoarseClock>,
+}
+
+impl Upstream {
+    #[must_use]
+    pub fn new(settings: Arc<config::Upstream>, workers: usize, clock: Rc<CoarseClock>) -> Self {
+        let endpoints = settings
+            .targets
+            .iter()
+            .map(|target| {
+                Rc::new(Endpoint { target: target.clone(), idle: RefCell::default(), open: Cell::new(0) })
+            })
+            .collect();
+        let most = settings.max_connections.map_or(usize::MAX, |most| most.div_ceil(workers));
+        Self { settings, endpoints, next: Cell::new(0), most, clock }
+    }
+
+    #[must_use]
+    pub fn settings(&self) -> &config::Upstream {
+        &self.settings
+    }
+
+    /// The endpoint whose turn it is, and the `Host` it expects.
+    #[must_use]
+    pub fn pick(&self) -> usize {
+        let at = self.next.get();
+        self.next.set(if at + 1 < self.endpoints.len() { at + 1 } else { 0 });
+        at
+    }
+
+    /// `Host` for an endpoint when the client's own is not preserved.
+    #[must_use]
+    pub fn host_of(&self, endpoint: usize) -> Option<HeaderValue> {
+        match &self.settings.host {
+            config::UpstreamHost::Preserve => None,
+            config::UpstreamHost::Fixed(host) => Some(host.clone()),
+            config::UpstreamHost::Target => self.endpoints[endpoint].target.authority(),
+        }
+    }
+
+    /// Sends a request and waits for the head of its response.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn send(
+        &self,
+        endpoint: usize,
+        request: Request<Outgoing>,
+        record: &Record,
+        timeouts: &UpstreamTimeouts,
+    ) -> Result<(Response<Incoming>, Lease), Failure> {
+        let endpoint = &self.endpoints[endpoint];
+        let mut request = request;
+        while let Some(link) = endpoint.take_idle() {
+            let spare = spare_copy(&request);
+            match self.send_on(endpoint, link, request, record, timeouts).await {
+                Ok(answered) => return Ok(answered),
+                // Never written: any other connection will do.
+                Err((Failure::Exchange(_), Some(unsent))) => request = unsent,
+                Err((Failure::Exchange(error), None)) if gave_no_answer(&error) => {
+                    let Some(spare) = spare else { return Err(Failure::Exchange(error)) };
+                    request = spare;
+                    break;
+                }
+                Err((failure, _)) => return Err(failure),
+            }
+        }
+        let link = self.connect(endpoint, timeouts).await?;
+        self.send_on(endpoint, link, request, record, timeouts).await.map_err(|(failure, _)| failure)
+    }
+
+    async fn send_on(
+        &self,
+        endpoint: &Rc<Endpoint>,
+        mut link: Link,
+        mut request: Request<Outgoing>,
+        record: &Record,
+        timeouts: &UpstreamTimeouts,
+    ) -> Result<(Response<Incoming>, Lease), (Failure, Option<Request<Outgoing>>)> {
+        request.body_mut().paced_by(&link.shared.flow);
+        record.expect_within(clock::ticks(timeouts.response), self.clock.now());
+        let mut answer = pin!(link.sender.try_send_request(request));
+        let answered = poll_fn(|cx| match answer.as_mut().poll(cx) {
+            Poll::Ready(result) => Poll::Ready(Some(result)),
+            Poll::Pending if record.timed_out() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        })
+        .await;
+        match answered {
+            Some(Ok(response)) => {
+                record.expect_within(clock::ticks(timeouts.idle), self.clock.now());
+                let clock = Rc::clone(&self.clock);
+                Ok((response, Lease { endpoint: Rc::clone(endpoint), link: Some(link), clock }))
+            }
+            Some(Err(mut error)) => {
+                let unsent = error.take_message();
+                Err((Failure::Exchange(error.into_error()), unsent))
+            }
+            None => Err((Failure::ResponseTimeout, None)),
+        }
+    }
+
+    async fn connect(&self, endpoint: &Rc<Endpoint>, timeouts: &UpstreamTimeouts) -> Result<Link, Failure> {
+        if endpoint.open.get() >= self.most {
+            return Err(Failure::Full);
+        }
+        let place = Place::take(endpoint);
+        let stream = tokio::time::timeout(timeouts.connect, Socket::connect(&endpoint.target))
+            .await
+            .map_err(|_| Failure::ConnectTimeout)?
+            .map_err(Failure::Connect)?;
+        let flow = Rc::new(Flow::default());
+        let io = TokioIo::new(Metered::new(stream, Rc::clone(&flow)));
+        let (sender, mut connection) = http1::Builder::new()
+            .writev(false)
+            .read_buf_exact_size(Some(READ_SIZE))
+            .handshake::<_, Outgoing>(io)
+            .await
+            .map_err(Failure::Exchange)?;
+        let shared = Rc::new(Shared { flow, remains: RefCell::new(None) });
+        let driven = Rc::clone(&shared);
+        tokio::task::spawn_local(async move {
+            let _place = place;
+            if poll_fn(|cx| connection.poll_without_shutdown(cx)).await.is_ok() {
+                let parts = connection.into_parts();
+                let stream = parts.io.into_inner().into_inner();
+                driven.remains.replace(Some(Remains { stream, read: parts.read_buf.to_vec() }));
+            }
+        });
+        Ok(Link { sender, shared, idle_since: 0 })
+    }
+
+    /// Closes connections that nobody used for `timeouts.idle`.
+    pub fn sweep(&self) {
+        let oldest = self.clock.now().saturating_sub(clock::ticks(self.settings.timeouts.idle));
+        for endpoint in &self.endpoints {
+            endpoint
+                .idle
+                .borrow_mut()
+                .retain(|link| link.idle_since >= oldest && !link.sender.is_closed());
+        }
+    }
+}
+
+impl Endpoint {
+    /// The connection used last, so that the others grow old and close.
+    fn take_idle(&self) -> Option<Link> {
+        let mut idle = self.idle.borrow_mut();
+        let mut at = idle.len();
+        while at > 0 {
+            at -= 1;
+            if idle[at].sender.is_closed() {
+                idle.remove(at);
+            } else if idle[at].sender.is_ready() {
+                return Some(idle.remove(at));
+            }
+        }
+        None
+    }
+}
+
+/// A place among an endpoint's open connections.
+struct Place(Rc<Endpoint>);
+
+impl Place {
+    fn take(endpoint: &Rc<Endpoint>) -> Self {
+        endpoint.open.set(endpoint.open.get() + 1);
+        Self(Rc::clone(endpoint))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get() - 1);
+    }
+}
+
+impl Lease {
+    /// The response was read to its end.
+    pub fn release(mut self) {
+        if let Some(mut link) = self.link.take() {
+            link.idle_since = self.clock.now();
+            self.endpoint.idle.borrow_mut().push(link);
+        }
+    }
+
+    /// Waits until the connection has stopped speaking HTTP, after a 101.
+    pub async fn into_remains(mut self) -> Option<Remains> {
+        let link = self.link.take()?;
+        let Link { mut sender, shared, .. } = link;
+        // Resolves with an error once the connection's task is done.
+        let _ = poll_fn(|cx| sender.poll_ready(cx)).await;
+        shared.remains.take()
+    }
+}
+
+/// RFC 9110 section 9.2.2.
+fn is_idempotent(method: &Method) -> bool {
+    [Method::GET, Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE].contains(method)
+}
+
+/// What would be sent again, if the request may be.
+fn spare_copy(request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
+    if !is_idempotent(request.method()) || !request.body().is_end_stream() {
+        return None;
+    }
+    let mut copy = Request::new(Outgoing::empty());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    Some(copy)
+}
+
+/// The connection turned out dead: not a byte of an answer came.
+fn gave_no_answer(error: &hyper::Error) -> bool {
+    use std::error::Error as _;
+    let io = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
+    error.is_incomplete_message()
+        || error.is_canceled()
+        || io.is_some_and(|io| {
+            matches!(io.kind(), std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe)
+        })
+}

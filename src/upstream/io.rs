@@ -1,0 +1,160 @@
+//! The socket to an upstream, and how much of what was given to it has been taken.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+
+use http::HeaderValue;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::config::Target;
+
+/// Bytes of a request body that may wait in memory for an upstream that does not read.
+const MOST_UNWRITTEN: u64 = 32 * 1024;
+
+impl Target {
+    /// Host and port as a `Host` header; none for a unix socket.
+    #[must_use]
+    pub fn authority(&self) -> Option<HeaderValue> {
+        match self {
+            Self::Tcp { host, port: 80 } => HeaderValue::from_str(host).ok(),
+            Self::Tcp { host, port } => HeaderValue::try_from(format!("{host}:{port}")).ok(),
+            Self::Unix(_) => Some(HeaderValue::from_static("localhost")),
+        }
+    }
+}
+
+/// A connected socket of either family.
+pub enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Socket {
+    /// A name is resolved anew each time; its addresses are tried in turn.
+    pub async fn connect(target: &Target) -> io::Result<Self> {
+        match target {
+            Target::Tcp { host, port } => {
+                let host = host.trim_start_matches('[').trim_end_matches(']');
+                let stream = TcpStream::connect((host, *port)).await?;
+                stream.set_nodelay(true)?;
+                Ok(Self::Tcp(stream))
+            }
+            Target::Unix(path) => Ok(Self::Unix(UnixStream::connect(path).await?)),
+        }
+    }
+}
+
+/// Keeps a request body from running ahead of the socket: hyper's own buffer would hold several
+/// hundred KiB for an upstream that stopped reading.
+#[derive(Default)]
+pub struct Flow {
+    given: Cell<u64>,
+    written: Cell<u64>,
+    waiting: RefCell<Option<Waker>>,
+}
+
+impl Flow {
+    /// Ready when more of a body may be given to hyper.
+    pub fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.given.get().saturating_sub(self.written.get()) < MOST_UNWRITTEN {
+            return Poll::Ready(());
+        }
+        self.waiting.replace(Some(cx.waker().clone()));
+        Poll::Pending
+    }
+
+    pub fn give(&self, bytes: usize) {
+        self.given.set(self.given.get() + bytes as u64);
+    }
+
+    /// Heads and chunk sizes are counted as written but were not given: they only make room.
+    fn wrote(&self, bytes: usize) {
+        self.written.set(self.given.get().min(self.written.get() + bytes as u64));
+        if let Some(waker) = self.waiting.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// A socket that tells its [`Flow`] what was written.
+pub struct Metered {
+    stream: Socket,
+    flow: Rc<Flow>,
+}
+
+impl Metered {
+    pub const fn new(stream: Socket, flow: Rc<Flow>) -> Self {
+        Self { stream, flow }
+    }
+
+    pub fn into_inner(self) -> Socket {
+        self.stream
+    }
+}
+
+impl AsyncRead for Metered {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Metered {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = ready!(Pin::new(&mut this.stream).poll_write(cx, buf))?;
+        this.flow.wrote(written);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
