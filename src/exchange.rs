@@ -1,0 +1,160 @@
+//! One request from its head to the last byte of its answer: what log and metrics will say of it.
+//!
+//! What holds: every request that reaches a door is logged and counted exactly once, when its
+//! answer has been handed over or given up, whichever way that comes about.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Instant;
+
+use http::StatusCode;
+
+use crate::access::authn::{Proved, Word};
+use crate::access::authz::{Basis, Grant};
+use crate::access::rejection::{Code, Rejection};
+use crate::metrics::{Decision, Verification};
+use crate::server::record::Record;
+use crate::server::worker::Worker;
+use crate::site::Site;
+use crate::telemetry::access_log;
+
+/// Held by the answer's body; written when it is dropped.
+pub struct Exchange {
+    worker: Rc<Worker>,
+    record: Rc<Record>,
+    /// The configuration this request began with.
+    pub site: Rc<Site>,
+    line: Option<access_log::Record>,
+    started: Instant,
+    decided: Option<Instant>,
+    asked_upstream: Option<Instant>,
+    answered: Option<Instant>,
+    route: Option<usize>,
+    decision: Decision,
+    verification: Verification,
+    reason: Option<&'static str>,
+    word: Option<Rc<Word>>,
+    status: StatusCode,
+    bytes_out: Cell<u64>,
+}
+
+impl Exchange {
+    #[must_use]
+    pub fn begin(
+        worker: &Rc<Worker>,
+        record: &Rc<Record>,
+        site: Rc<Site>,
+        line: access_log::Record,
+        started: Instant,
+    ) -> Box<Self> {
+        Box::new(Self {
+            worker: Rc::clone(worker),
+            record: Rc::clone(record),
+            site,
+            line: Some(line),
+            started,
+            decided: None,
+            asked_upstream: None,
+            answered: None,
+            route: None,
+            decision: Decision::Public,
+            verification: Verification::None,
+            reason: None,
+            word: None,
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            bytes_out: Cell::new(0),
+        })
+    }
+
+    pub fn granted(&mut self, grant: &Grant) {
+        self.decided = Some(Instant::now());
+        self.route = Some(grant.index());
+        self.decision = match grant.basis() {
+            Basis::Allowed => Decision::Allowed,
+            Basis::Public => Decision::Public,
+            Basis::Anonymous => Decision::Anonymous,
+        };
+        if let Some(Proved { word, verification, .. }) = grant.proved() {
+            self.verification = *verification;
+            self.word = Some(Rc::clone(word));
+        }
+    }
+
+    /// Turned back before an upstream was asked.
+    pub fn refused(&mut self, rejection: &Rejection) {
+        self.decided.get_or_insert_with(Instant::now);
+        self.route = self.route.or(rejection.route);
+        self.decision = Decision::Refused(rejection.code);
+        self.reason = Some(rejection.reason);
+    }
+
+    /// Let pass, and then failed.
+    pub const fn failed(&mut self, code: Code, reason: &'static str) {
+        self.decision = Decision::Failed(code);
+        self.reason = Some(reason);
+    }
+
+    pub fn asks_upstream(&mut self) {
+        self.asked_upstream = Some(Instant::now());
+    }
+
+    pub fn upstream_answered(&mut self) {
+        self.answered = Some(Instant::now());
+    }
+
+    pub const fn answers(&mut self, status: StatusCode) {
+        self.status = status;
+    }
+
+    pub fn sent(&self, bytes: usize) {
+        self.bytes_out.set(self.bytes_out.get() + bytes as u64);
+    }
+
+    #[must_use]
+    pub const fn record(&self) -> &Rc<Record> {
+        &self.record
+    }
+
+    fn write_line(&mut self, ended: Instant) {
+        let Some(line) = self.line.take() else { return };
+        let identity = self.word.as_ref().map(|word| &*word.identity);
+        let subject = |is: fn(&str) -> bool| {
+            identity.map(|identity| identity.subject.as_str()).filter(|subject| is(subject))
+        };
+        self.worker.lines.end(line, &access_log::Outcome {
+            route: self.route.map(|route| self.site.route_name(route)),
+            decision: self.decision,
+            status: self.status.as_u16(),
+            kind: identity.map(|identity| identity.kind),
+            member_id: subject(|subject| subject.starts_with("member-")),
+            user_id: subject(|subject| subject.starts_with("user-")),
+            client_id: identity.and_then(|identity| identity.client.as_ref()).map(|client| client.id.as_str()),
+            organization_id: identity
+                .and_then(|identity| identity.organization.as_ref())
+                .map(|organization| organization.id.as_str()),
+            verification: self.verification,
+            decision_took: self.decided.map(|at| at - self.started),
+            upstream_took: self
+                .asked_upstream
+                .map(|asked| self.answered.unwrap_or(ended).saturating_duration_since(asked)),
+            took: ended - self.started,
+            bytes_in: self.record.bytes_received(),
+            bytes_out: self.bytes_out.get(),
+            reason: self.reason,
+        });
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let ended = Instant::now();
+        self.write_line(ended);
+        let took = ended - self.started;
+        let counts = self.route.map(|route| self.site.route_counts(route));
+        self.worker.metrics.request(counts, self.decision, took);
+        if let Some(decided) = self.decided {
+            self.worker.metrics.decision(self.verification, decided - self.started);
+        }
+        self.record.end_request(self.worker.clock.now());
+    }
+}

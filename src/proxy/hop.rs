@@ -1,0 +1,161 @@
+//! Headers that concern one hop alone (RFC 9110 section 7.6.1), and trailers.
+
+use arrayvec::ArrayVec;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+/// Names that a `Connection` header may not take away: they frame the message, or are ours.
+const NEVER_NOMINATED: [HeaderName; 4] =
+    [header::HOST, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::TE];
+/// More names than a `Connection` header has any use for.
+const MAX_NOMINATED: usize = 16;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+
+/// Whether a header never goes further than this hop. hyper frames both sides by itself.
+#[must_use]
+pub fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+    )
+}
+
+/// Whether `Connection` holds an option that is not about connections: a header that its sender
+/// wants removed.
+#[must_use]
+pub fn nominates(connection: &HeaderValue) -> bool {
+    tokens(connection).any(|token| !is_connection_option(token))
+}
+
+fn is_connection_option(token: &[u8]) -> bool {
+    [b"keep-alive".as_slice(), b"close", b"upgrade", b"te"]
+        .iter()
+        .any(|option| token.eq_ignore_ascii_case(option))
+}
+
+fn tokens(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
+}
+
+/// Removes the hop-by-hop headers of a message, and those its `Connection` headers name. Done
+/// before anything of ours is set, so that nothing of ours can be named away.
+pub fn strip(headers: &mut HeaderMap) {
+    let mut named = ArrayVec::<HeaderName, MAX_NOMINATED>::new();
+    for value in headers.get_all(header::CONNECTION) {
+        for token in tokens(value).filter(|token| !is_connection_option(token)) {
+            if let Ok(name) = HeaderName::from_bytes(token)
+                && !NEVER_NOMINATED.contains(&name)
+            {
+                let _ = named.try_push(name);
+            }
+        }
+    }
+    for name in named {
+        headers.remove(name);
+    }
+    for name in [
+        header::CONNECTION,
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+        header::PROXY_AUTHENTICATE,
+        header::PROXY_AUTHORIZATION,
+        header::TE,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+        HTTP2_SETTINGS,
+    ] {
+        headers.remove(name);
+    }
+}
+
+/// Removes from trailers what would frame, route or authenticate the message had it been a header
+/// (RFC 9110 section 6.5.1).
+pub fn strip_trailers(trailers: &mut HeaderMap) {
+    strip(trailers);
+    for name in [
+        header::CONTENT_LENGTH,
+        header::HOST,
+        header::AUTHORIZATION,
+        header::COOKIE,
+        header::SET_COOKIE,
+        header::CONTENT_ENCODING,
+        header::CONTENT_TYPE,
+        header::CONTENT_RANGE,
+        header::CACHE_CONTROL,
+        header::EXPECT,
+        header::MAX_FORWARDS,
+        header::TRAILER,
+        header::FORWARDED,
+        header::VIA,
+    ] {
+        trailers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, value.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn hop_by_hop_headers_and_those_nominated_go() {
+        let mut headers = map(&[
+            ("connection", "close, X-One"),
+            ("connection", "x-two"),
+            ("keep-alive", "timeout=5"),
+            ("te", "gzip"),
+            ("x-one", "1"),
+            ("x-two", "2"),
+            ("accept", "*/*"),
+        ]);
+        strip(&mut headers);
+        assert_eq!(headers, map(&[("accept", "*/*")]));
+    }
+
+    #[test]
+    fn the_framing_cannot_be_nominated_away() {
+        let mut headers = map(&[("connection", "host, content-length"), ("host", "a"), ("content-length", "1")]);
+        strip(&mut headers);
+        assert_eq!(headers, map(&[("host", "a"), ("content-length", "1")]));
+    }
+
+    #[test]
+    fn every_hop_by_hop_header_is_known_as_one() {
+        for name in ["connection", "keep-alive", "proxy-authorization", "te", "transfer-encoding", "upgrade"] {
+            let mut headers = map(&[(name, "x")]);
+            assert!(is_hop_by_hop(headers.keys().next().unwrap()));
+            strip(&mut headers);
+            assert!(headers.is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn trailers_cannot_frame_or_authenticate() {
+        let mut trailers = map(&[
+            ("content-length", "9"),
+            ("authorization", "Bearer x"),
+            ("cookie", "a=b"),
+            ("host", "evil"),
+            ("checksum", "1"),
+        ]);
+        strip_trailers(&mut trailers);
+        assert_eq!(trailers, map(&[("checksum", "1")]));
+    }
+}

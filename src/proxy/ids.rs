@@ -1,0 +1,204 @@
+//! Request ids, trace context, and the mark by which a loop is seen.
+
+use std::cell::Cell;
+use std::hash::{BuildHasher, RandomState};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// Hexadecimal digits of a trace id, and of our request ids.
+const ID: usize = 32;
+/// `00-` trace id `-` span id `-` flags.
+const TRACEPARENT_LENGTH: usize = 55;
+const LONGEST_FOREIGN_ID: usize = 128;
+
+/// Makes ids for one worker. They are unique, not secret: a small generator seeded by the system.
+pub struct Generator(Cell<[u64; 2]>);
+
+/// The ids of one request, as they go upstream.
+pub struct Ids {
+    request_id: HeaderValue,
+    traceparent: HeaderValue,
+    /// A trace of our own making has no state from elsewhere.
+    fresh_trace: bool,
+}
+
+impl Default for Generator {
+    fn default() -> Self {
+        let seed = RandomState::new();
+        Self(Cell::new([seed.hash_one(1), seed.hash_one(2)]))
+    }
+}
+
+impl Generator {
+    /// The trace context the client brought, or a new one; its request id only from a trusted
+    /// proxy, since operators search by it.
+    #[must_use]
+    pub fn next(&self, headers: &HeaderMap, trusted: bool) -> Ids {
+        let (request_id, traceparent) = self.make();
+        let brought = headers.get(&TRACEPARENT).filter(|value| is_traceparent(value.as_bytes()));
+        let request_id = match headers.get(&REQUEST_ID) {
+            Some(id) if trusted && is_plain(id.as_bytes()) => id.clone(),
+            _ => request_id,
+        };
+        let fresh_trace = brought.is_none();
+        Ids { request_id, traceparent: brought.cloned().unwrap_or(traceparent), fresh_trace }
+    }
+
+    /// Both values are slices of one allocation.
+    fn make(&self) -> (HeaderValue, HeaderValue) {
+        let mut text = Vec::with_capacity(TRACEPARENT_LENGTH);
+        text.extend_from_slice(b"00-");
+        hex(&mut text, self.random());
+        hex(&mut text, self.random());
+        text.push(b'-');
+        hex(&mut text, self.random());
+        text.extend_from_slice(b"-01");
+        let text = Bytes::from(text);
+        let value = |bytes| HeaderValue::from_maybe_shared(bytes).unwrap_or(HeaderValue::from_static(""));
+        (value(text.slice(3..3 + ID)), value(text))
+    }
+
+    /// xoroshiro128+ (Blackman and Vigna), never zero: a zero trace id is none.
+    fn random(&self) -> u64 {
+        let [s0, mut s1] = self.0.get();
+        let result = s0.wrapping_add(s1);
+        s1 ^= s0;
+        self.0.set([s0.rotate_left(24) ^ s1 ^ (s1 << 16), s1.rotate_left(37)]);
+        result | 1
+    }
+}
+
+fn hex(text: &mut Vec<u8>, number: u64) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for byte in number.to_be_bytes() {
+        text.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    }
+}
+
+/// W3C Trace Context section 3.2, version 00, with ids that are not all zero.
+fn is_traceparent(value: &[u8]) -> bool {
+    let is_hex = |part: &[u8]| part.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let (Some(trace), Some(span), Some(flags)) = (value.get(3..35), value.get(36..52), value.get(53..55)) else {
+        return false;
+    };
+    value.len() == TRACEPARENT_LENGTH
+        && value.starts_with(b"00-")
+        && value[35] == b'-'
+        && value[52] == b'-'
+        && [trace, span, flags].into_iter().all(is_hex)
+        && [trace, span].into_iter().all(|id| id.iter().any(|digit| *digit != b'0'))
+}
+
+fn is_plain(id: &[u8]) -> bool {
+    (1..=LONGEST_FOREIGN_ID).contains(&id.len())
+        && id.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte))
+}
+
+impl Ids {
+    #[must_use]
+    pub fn request_id(&self) -> &str {
+        self.request_id.to_str().unwrap_or_default()
+    }
+
+    #[must_use]
+    pub fn trace_id(&self) -> &str {
+        self.traceparent.to_str().unwrap_or_default().get(3..35).unwrap_or_default()
+    }
+
+    pub fn set(&self, headers: &mut HeaderMap) {
+        headers.insert(REQUEST_ID, self.request_id.clone());
+        headers.insert(TRACEPARENT, self.traceparent.clone());
+        if self.fresh_trace {
+            headers.remove(TRACESTATE);
+        }
+    }
+}
+
+/// Our name in `Via` (RFC 9110 section 7.6.3). Another gateway in the chain has another.
+pub struct Via {
+    value: HeaderValue,
+    pseudonym: String,
+}
+
+impl Default for Via {
+    fn default() -> Self {
+        let pseudonym = format!("stytch-gateway-{:016x}", RandomState::new().hash_one("via"));
+        let value = HeaderValue::try_from(format!("1.1 {pseudonym}"));
+        Self { value: value.unwrap_or(HeaderValue::from_static("1.1 stytch-gateway")), pseudonym }
+    }
+}
+
+impl Via {
+    /// Whether a request has been here before.
+    #[must_use]
+    pub fn is_in(&self, headers: &HeaderMap) -> bool {
+        headers
+            .get_all(header::VIA)
+            .iter()
+            .any(|value| memchr::memmem::find(value.as_bytes(), self.pseudonym.as_bytes()).is_some())
+    }
+
+    pub fn add(&self, headers: &mut HeaderMap) {
+        headers.append(header::VIA, self.value.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn ids_are_new_and_well_formed() {
+        let generator = Generator::default();
+        let (one, two) = (generator.next(&HeaderMap::new(), false), generator.next(&HeaderMap::new(), false));
+        assert_ne!(one.request_id(), two.request_id());
+        assert_eq!(one.request_id().len(), ID);
+        assert_eq!(one.trace_id(), one.request_id());
+        assert!(is_traceparent(one.traceparent.as_bytes()));
+    }
+
+    #[test]
+    fn a_trace_is_carried_on_and_a_malformed_one_is_not() {
+        let generator = Generator::default();
+        let ids = generator.next(&headers(&[("traceparent", TRACE)]), false);
+        assert_eq!(ids.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        let zero = TRACE.replace("4bf92f3577b34da6a3ce929d0e0e4736", &"0".repeat(32));
+        for bad in ["00-x", &TRACE.to_uppercase(), &zero, &format!("{TRACE}-more")] {
+            let mut sent = headers(&[("traceparent", bad), ("tracestate", "a=b")]);
+            generator.next(&sent, false).set(&mut sent);
+            assert_ne!(sent["traceparent"], *bad);
+            assert!(!sent.contains_key("tracestate"));
+        }
+    }
+
+    #[test]
+    fn a_request_id_is_believed_from_a_trusted_proxy_alone() {
+        let generator = Generator::default();
+        let sent = headers(&[("x-request-id", "abc-123")]);
+        assert_eq!(generator.next(&sent, true).request_id(), "abc-123");
+        assert_ne!(generator.next(&sent, false).request_id(), "abc-123");
+        let odd = headers(&[("x-request-id", "a b<c")]);
+        assert_eq!(generator.next(&odd, true).request_id().len(), ID);
+    }
+
+    #[test]
+    fn a_loop_is_seen_and_another_gateway_is_none() {
+        let (ours, other) = (Via::default(), Via::default());
+        let mut headers = HeaderMap::new();
+        other.add(&mut headers);
+        assert!(!ours.is_in(&headers));
+        ours.add(&mut headers);
+        assert!(ours.is_in(&headers));
+    }
+}

@@ -1,0 +1,138 @@
+//! Host, path and query of a request, read once.
+
+use std::borrow::Cow;
+
+use http::uri::PathAndQuery;
+use http::{Request, Uri, header};
+
+use crate::access::credential;
+use crate::access::host;
+use crate::access::path;
+use crate::access::rejection::{Code, Rejection};
+
+/// Where the gateway's own pages and endpoints live; never forwarded (DESIGN.md section 8).
+const RESERVED: &str = "/_stytch";
+
+/// What routes are found by and upstreams are asked for.
+pub(super) struct Target<'a> {
+    /// See [`host::parse`]; empty when an HTTP/1.0 client named none.
+    pub host: Cow<'a, str>,
+    pub path: Cow<'a, str>,
+    pub encoded_slash: bool,
+    pub query: Option<&'a str>,
+}
+
+/// Reads the target of a request (RFC 9112 section 3.2).
+///
+/// # Errors
+/// `bad_request` or `ambiguous_path`.
+pub(super) fn read<B>(request: &Request<B>) -> Result<Target<'_>, Rejection> {
+    let named = match request.headers().get(header::HOST) {
+        Some(value) => Some(host::parse(value.as_bytes())?),
+        None => None,
+    };
+    if let (Some(authority), Some(named)) = (request.uri().authority(), &named)
+        && host::parse(authority.as_str().as_bytes())? != *named
+    {
+        return Err(Rejection::new(Code::BadRequest, "the target and Host name different hosts"));
+    }
+    let raw = request.uri().path();
+    let normal = if raw == "*" { path::Normal { path: raw.into(), encoded_slash: false } } else { path::normalise(raw)? };
+    Ok(Target {
+        host: named.map_or(Cow::Borrowed(""), |named| named.host),
+        path: normal.path,
+        encoded_slash: normal.encoded_slash,
+        query: request.uri().query(),
+    })
+}
+
+impl Target<'_> {
+    #[must_use]
+    pub(super) fn is_reserved(&self) -> bool {
+        self.path.strip_prefix(RESERVED).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    /// What the upstream is asked for, when that is not the target exactly as it came.
+    ///
+    /// # Errors
+    /// `ambiguous_path` when what is left of the path is no path.
+    pub(super) fn rewritten(
+        &self,
+        uri: &Uri,
+        strip_prefix: Option<&str>,
+        hidden_parameter: Option<&str>,
+    ) -> Result<Option<PathAndQuery>, Rejection> {
+        let path = match strip_prefix {
+            Some(prefix) => path::cut_prefix(&self.path, prefix)?,
+            None => &self.path,
+        };
+        let query = match (hidden_parameter, self.query) {
+            (Some(name), Some(query)) => Some(credential::withhold_query(name, query)),
+            _ => None,
+        };
+        if uri.authority().is_none() && path == uri.path() && query.is_none() {
+            return Ok(None);
+        }
+        let query = query.as_deref().or(self.query).filter(|query| !query.is_empty());
+        let text = query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+        let rewritten = PathAndQuery::try_from(text)
+            .map_err(|_| Rejection::new(Code::AmbiguousPath, "the rewritten path is no path"))?;
+        Ok(Some(rewritten))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(target: &str, host: Option<&str>) -> Request<()> {
+        let mut request = Request::builder().uri(target);
+        if let Some(host) = host {
+            request = request.header("host", host);
+        }
+        request.body(()).unwrap()
+    }
+
+    #[test]
+    fn the_target_and_host_must_agree() {
+        for (target, host, passes) in [
+            ("http://app.test/a", "app.test", true),
+            ("http://APP.test/a", "app.test", true),
+            ("http://app.test:80/a", "app.test", false),
+            ("http://other.test/a", "app.test", false),
+            ("http://app.test@other.test/", "app.test@other.test", false),
+            ("/a", "app.test.", true),
+            ("/a", "app test", false),
+        ] {
+            assert_eq!(read(&request(target, Some(host))).is_ok(), passes, "{target} {host}");
+        }
+    }
+
+    #[test]
+    fn only_what_changed_is_rewritten() {
+        let cases = [
+            ("/a?x=1", None, None, None),
+            ("/%61?x=1", None, None, Some("/a?x=1")),
+            ("http://h.test/a?x=1", None, None, Some("/a?x=1")),
+            ("/app/a?x=1", Some("/app"), None, Some("/a?x=1")),
+            ("/app", Some("/app"), None, Some("/")),
+            ("/ws?token=t&x=1", None, Some("token"), Some("/ws?x=1")),
+            ("/ws?token=t", None, Some("token"), Some("/ws")),
+        ];
+        for (target, prefix, hidden, expected) in cases {
+            let request = request(target, Some("h.test"));
+            let read = read(&request).unwrap();
+            let rewritten = read.rewritten(request.uri(), prefix, hidden).unwrap();
+            assert_eq!(rewritten.as_ref().map(PathAndQuery::as_str), expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn reserved_paths_are_known() {
+        for (path, reserved) in
+            [("/_stytch", true), ("/_stytch/", true), ("/_stytch/login", true), ("/_stytchy", false), ("/", false)]
+        {
+            assert_eq!(read(&request(path, Some("h"))).unwrap().is_reserved(), reserved, "{path}");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Upgrades of HTTP/1.1 (RFC 9110 section 7.8): WebSocket and whatever else an upstream grants.
+
+use std::rc::Rc;
+use std::task::Poll;
+
+use http::{HeaderMap, HeaderValue, header};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional_with_sizes};
+
+use crate::clock::CoarseClock;
+use crate::exchange::Exchange;
+use crate::server::connection;
+use crate::server::io::Guarded;
+use crate::server::record::{End, Record};
+use crate::upstream;
+
+const BUFFER: usize = 16 * 1024;
+
+/// The protocol a client asks to switch to.
+pub struct Wanted(HeaderValue);
+
+/// The upstream's end of a tunnel, and the exchange that lasts as long.
+pub struct Far {
+    pub remains: upstream::Remains,
+    pub exchange: Box<Exchange>,
+}
+
+impl Wanted {
+    /// `None` without `Connection: upgrade`, for more than one protocol, and for HTTP/2 in clear
+    /// text, in which requests would pass unseen.
+    #[must_use]
+    pub fn read(headers: &HeaderMap) -> Option<Self> {
+        let mut protocols = headers.get_all(header::UPGRADE).iter();
+        let protocol = protocols.next().filter(|_| protocols.next().is_none())?;
+        let asked = headers.get_all(header::CONNECTION).iter().any(|value| {
+            value.as_bytes().split(|byte| *byte == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+        });
+        let bytes = protocol.as_bytes();
+        let one = !bytes.is_empty() && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._/".contains(byte));
+        let http = bytes.len() >= 2 && bytes[..2].eq_ignore_ascii_case(b"h2")
+            || bytes.len() >= 4 && bytes[..4].eq_ignore_ascii_case(b"http");
+        (asked && one && !http).then(|| Self(protocol.clone()))
+    }
+
+    /// Asks the upstream for it.
+    pub fn ask(&self, headers: &mut HeaderMap) {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, self.0.clone());
+    }
+
+    /// Whether a 101 switches to what was asked for, and nothing else.
+    #[must_use]
+    pub fn is_granted(&self, headers: &HeaderMap) -> bool {
+        let mut granted = headers.get_all(header::UPGRADE).iter();
+        granted.next().is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(self.0.as_bytes()))
+            && granted.next().is_none()
+    }
+
+    /// Tells the client.
+    pub fn confirm(&self, headers: &mut HeaderMap) {
+        self.ask(headers);
+    }
+}
+
+/// Carries bytes both ways until either end closes, or neither has sent anything for too long.
+pub async fn run<S>(near: connection::Remains<S>, far: Far, record: Rc<Record>, clock: Rc<CoarseClock>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let Far { remains: mut upstream, exchange } = far;
+    let mut client = Guarded::new(near.stream, Rc::clone(&record), clock);
+    exchange.sent(upstream.read.len());
+    if upstream.stream.write_all(&near.read).await.is_err() || client.write_all(&upstream.read).await.is_err() {
+        return;
+    }
+    record.received(near.read.len() as u64);
+    let mut copying = std::pin::pin!(copy_bidirectional_with_sizes(&mut client, &mut upstream.stream, BUFFER, BUFFER));
+    let carried = std::future::poll_fn(|cx| {
+        record.polled_by(cx);
+        if record.end() == Some(End::Abruptly) {
+            return Poll::Ready(None);
+        }
+        copying.as_mut().poll(cx).map(Result::ok)
+    })
+    .await;
+    if let Some((up, down)) = carried {
+        record.received(up);
+        exchange.sent(usize::try_from(down).unwrap_or(usize::MAX));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(pairs: &[(&'static str, &'static str)]) -> bool {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, value.parse().unwrap());
+        }
+        Wanted::read(&headers).is_some()
+    }
+
+    #[test]
+    fn an_upgrade_is_asked_for_in_full_or_not_at_all() {
+        assert!(wanted(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]));
+        assert!(!wanted(&[("upgrade", "websocket")]));
+        assert!(!wanted(&[("connection", "upgrade")]));
+        assert!(!wanted(&[("connection", "upgrade"), ("upgrade", "websocket, h2c")]));
+        for protocol in ["h2c", "H2C", "HTTP/2.0"] {
+            assert!(!wanted(&[("connection", "upgrade, http2-settings"), ("upgrade", protocol)]), "{protocol}");
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! Answers: those that are passed on from an upstream, and the gateway's own.
+//!
+//! A refusal is told alike everywhere: its code, title, status and request id, as
+//! problem+json, as a page for a browser's navigation, or as a gRPC status (DESIGN.md section 7).
+//! Why a credential was refused is for the log alone.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+
+use crate::access::rejection::{Code, Rejection};
+use crate::exchange::Exchange;
+use crate::server::framing::Malformed;
+use crate::upstream::Lease;
+
+mod page;
+
+const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+/// What is ever forwarded, for `Allow`.
+pub const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+/// The request headers that [`refusal`] looks at.
+pub const FORM: [HeaderName; 5] = [
+    header::ACCEPT,
+    header::CONTENT_TYPE,
+    HeaderName::from_static("sec-fetch-mode"),
+    HeaderName::from_static("sec-fetch-dest"),
+    HeaderName::from_static("x-requested-with"),
+];
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// The body of an answer. Dropping it ends the exchange.
+pub struct Reply {
+    content: Content,
+    exchange: Option<Box<Exchange>>,
+}
+
+enum Content {
+    Own(Bytes),
+    Upstream { body: Incoming, lease: Option<Lease> },
+}
+
+impl Reply {
+    /// An upstream's answer; its connection is free again when the body was read to the end.
+    #[must_use]
+    pub const fn pass_on(body: Incoming, lease: Lease, exchange: Box<Exchange>) -> Self {
+        Self { content: Content::Upstream { body, lease: Some(lease) }, exchange: Some(exchange) }
+    }
+
+    /// The head of a switch of protocols; the exchange goes on in the tunnel.
+    #[must_use]
+    pub const fn switch() -> Self {
+        Self { content: Content::Own(Bytes::new()), exchange: None }
+    }
+
+    /// An answer of the gateway's own.
+    #[must_use]
+    pub const fn own(body: Bytes, exchange: Box<Exchange>) -> Self {
+        Self { content: Content::Own(body), exchange: Some(exchange) }
+    }
+}
+
+impl Body for Reply {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Self { content, exchange } = self.get_mut();
+        let frame = match content {
+            Content::Own(bytes) if bytes.is_empty() => return Poll::Ready(None),
+            Content::Own(bytes) => Frame::data(std::mem::take(bytes)),
+            Content::Upstream { body, lease } => match ready!(Pin::new(body).poll_frame(cx)) {
+                Some(Ok(frame)) => frame,
+                Some(Err(error)) => {
+                    *lease = None;
+                    return Poll::Ready(Some(Err(error)));
+                }
+                None => return Poll::Ready(None),
+            },
+        };
+        if let (Some(exchange), Some(data)) = (exchange, frame.data_ref()) {
+            exchange.sent(data.len());
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Own(bytes) => bytes.is_empty(),
+            Content::Upstream { body, .. } => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Own(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Upstream { body, .. } => body.size_hint(),
+        }
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if let Content::Upstream { body, lease } = &mut self.content
+            && body.is_end_stream()
+            && let Some(lease) = lease.take()
+        {
+            lease.release();
+        }
+    }
+}
+
+/// What decides about the form of a refusal.
+pub struct Asked<'a> {
+    pub method: &'a Method,
+    pub headers: &'a HeaderMap,
+    pub request_id: &'a str,
+}
+
+/// A refusal in the form its caller understands. The body still has to be given its exchange.
+#[must_use]
+pub fn refusal(rejection: &Rejection, asked: &Asked<'_>) -> Response<Bytes> {
+    let code = rejection.code;
+    let mut response = if is_grpc(asked.headers) {
+        grpc(code)
+    } else if is_navigation(asked.method, asked.headers) {
+        let mut response = Response::new(page::refusal(code, asked.request_id));
+        response.headers_mut().insert(header::CONTENT_TYPE, HTML);
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, page::POLICY);
+        response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        *response.status_mut() = code.status();
+        response
+    } else {
+        let mut response = Response::new(problem(code, asked.request_id));
+        response.headers_mut().insert(header::CONTENT_TYPE, PROBLEM);
+        *response.status_mut() = code.status();
+        response
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
+    if code.status() == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if code == Code::MethodNotAllowed {
+        headers.insert(header::ALLOW, METHODS);
+    }
+    if let Some(wait) = rejection.retry_after {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs_f64().ceil().max(1.0) as u64));
+    }
+    response
+}
+
+/// RFC 9457, with the code as a member of its own.
+fn problem(code: Code, request_id: &str) -> Bytes {
+    let body = serde_json::json!({
+        "code": code.as_str(),
+        "title": code.title(),
+        "status": code.status().as_u16(),
+        "request_id": request_id,
+    });
+    Bytes::from(body.to_string())
+}
+
+/// A refusal of a request that hyper never saw, whole, for a connection that closes after it.
+#[must_use]
+pub fn raw(code: Code, request_id: &str) -> Vec<u8> {
+    let body = problem(code, request_id);
+    let status = code.status();
+    let mut response = format!(
+        "HTTP/1.1 {} {}\r\ncontent-type: application/problem+json\r\ncache-control: no-store\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n",
+        status.as_str(),
+        status.canonical_reason().unwrap_or_default(),
+        body.len()
+    )
+    .into_bytes();
+    response.extend_from_slice(&body);
+    response
+}
+
+impl Malformed {
+    #[must_use]
+    pub const fn rejection(self) -> Rejection {
+        match self {
+            Self::Syntax(reason) => Rejection::new(Code::BadRequest, reason),
+            Self::TooLarge(reason) => Rejection::new(Code::HeaderTooLarge, reason),
+        }
+    }
+}
+
+/// Whether a person's browser is going somewhere, rather than a script fetching something.
+#[must_use]
+pub fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
+    if ![Method::GET, Method::HEAD].contains(method) || headers.contains_key("x-requested-with") {
+        return false;
+    }
+    let is = |name: &str, wanted: &[u8]| headers.get(name).is_none_or(|value| value.as_bytes() == wanted);
+    is("sec-fetch-mode", b"navigate") && is("sec-fetch-dest", b"document") && accepts_html(headers)
+}
+
+/// `text/html` named outright and not with a quality of zero: `*/*` is what scripts send.
+fn accepts_html(headers: &HeaderMap) -> bool {
+    headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).any(|value| {
+        value.split(',').any(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("text/html"))
+                && !parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
+        })
+    })
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// A response of headers alone: the status of the call, which is not the status of HTTP.
+fn grpc(code: Code) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert("grpc-status", HeaderValue::from(grpc_status(code)));
+    headers.insert("grpc-message", HeaderValue::from_static(code.as_str()));
+    response
+}
+
+/// The canonical mapping of gRPC's status codes.
+fn grpc_status(code: Code) -> u16 {
+    match code.status() {
+        StatusCode::UNAUTHORIZED => 16,
+        StatusCode::FORBIDDEN => 7,
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => 12,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::PAYLOAD_TOO_LARGE => 8,
+        StatusCode::GATEWAY_TIMEOUT => 4,
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY => 14,
+        _ => 13,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_navigation_gets_a_page() {
+        let cases: [(Method, &[(&str, &str)], bool); 11] = [
+            (Method::GET, &[("accept", "text/html,application/xhtml+xml,*/*;q=0.8")], true),
+            (Method::HEAD, &[("accept", "text/html")], true),
+            (Method::POST, &[("accept", "text/html")], false),
+            (Method::GET, &[("accept", "*/*")], false),
+            (Method::GET, &[], false),
+            (Method::GET, &[("accept", "application/json")], false),
+            (Method::GET, &[("accept", "text/html;q=0, application/json")], false),
+            (Method::GET, &[("accept", "text/html"), ("sec-fetch-mode", "cors")], false),
+            (Method::GET, &[("accept", "text/html"), ("sec-fetch-dest", "iframe")], false),
+            (Method::GET, &[("accept", "text/html"), ("x-requested-with", "XMLHttpRequest")], false),
+            (
+                Method::GET,
+                &[("accept", "text/html"), ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")],
+                true,
+            ),
+        ];
+        for (method, pairs, expected) in cases {
+            let mut headers = HeaderMap::new();
+            for (name, value) in pairs {
+                headers.append(*name, value.parse().unwrap());
+            }
+            assert_eq!(is_navigation(&method, &headers), expected, "{method} {pairs:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_of_each_code_is_well_formed() {
+        for code in Code::ALL {
+            let text = String::from_utf8(raw(code, "id")).unwrap();
+            let (head, body) = text.split_once("\r\n\r\n").unwrap();
+            let body: serde_json::Value = serde_json::from_str(body).unwrap();
+            assert!(head.starts_with(&format!("HTTP/1.1 {}", code.status().as_u16())));
+            assert_eq!(body["code"], code.as_str());
+        }
+    }
+}

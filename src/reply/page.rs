@@ -1,0 +1,55 @@
+//! The page a person sees who is turned back. Plain HTML with its own few lines of style.
+
+use bytes::Bytes;
+use http::HeaderValue;
+
+use crate::access::rejection::Code;
+
+/// No script, no request to anywhere, no frame; the one style sheet by its digest.
+pub(super) const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; style-src 'sha256-hvQ+9+jbGbF4SZtxvLVoa3BpkAHXy4V+/JPlqPZ0O/A='; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+);
+
+const STYLE: &str = ":root{color-scheme:light dark}body{font:1rem/1.5 system-ui,sans-serif;margin:0;display:grid;min-height:100vh;place-items:center}main{max-width:34rem;padding:1.5rem}h1{font-size:1.5rem;line-height:1.25;margin:.25rem 0 1rem}.status{margin:0;opacity:.75}dl{display:grid;grid-template-columns:max-content 1fr;gap:.25rem 1rem;margin:0;font-size:.875rem}dt{opacity:.75}dd{margin:0;overflow-wrap:anywhere}";
+
+/// Every value comes from our own tables, but the request id, which is hexadecimal or checked.
+pub(super) fn refusal(code: Code, request_id: &str) -> Bytes {
+    let (title, status) = (code.title(), code.status());
+    let what = status.canonical_reason().unwrap_or_default();
+    let request_id = escape(request_id);
+    Bytes::from(format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n\
+         <p class=\"status\">{status_code} {what}</p>\n<h1>{title}</h1>\n\
+         <dl><dt>Code</dt><dd><code>{code}</code></dd><dt>Request</dt><dd><code>{request_id}</code></dd></dl>\n\
+         </main>\n</body>\n</html>\n",
+        status_code = status.as_u16(),
+        code = code.as_str(),
+    ))
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::prelude::BASE64_STANDARD;
+
+    use super::*;
+
+    #[test]
+    fn the_policy_allows_exactly_this_style() {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, STYLE.as_bytes());
+        let source = format!("'sha256-{}'", BASE64_STANDARD.encode(digest));
+        assert!(POLICY.to_str().unwrap().contains(&source), "the style's digest is {source}");
+    }
+
+    #[test]
+    fn a_request_id_cannot_become_markup() {
+        let page = refusal(Code::NoRoute, "<script>alert(1)</script>");
+        assert!(!String::from_utf8_lossy(&page).contains("<script"));
+    }
+}

@@ -1,0 +1,76 @@
+//! One worker's view of one configuration. A request keeps the one it began with to its end.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue};
+
+use crate::access::Gate;
+use crate::access::authn::{self, Authn};
+use crate::clock::CoarseClock;
+use crate::config::Config;
+use crate::identity::Identity;
+use crate::identity::owned::Owned;
+use crate::metrics::{Metrics, RouteCounts};
+use crate::upstream::Upstream;
+
+/// Made anew at each reload; what it holds per worker (caches, pools) is its own.
+pub struct Site {
+    pub config: Arc<Config>,
+    pub gate: Gate,
+    pub owned: Rc<Owned>,
+    upstreams: Vec<Upstream>,
+    counts: Vec<Arc<RouteCounts>>,
+}
+
+impl Site {
+    #[must_use]
+    pub fn new(
+        config: Arc<Config>,
+        shared: authn::Shared,
+        metrics: &Metrics,
+        clock: &Rc<CoarseClock>,
+    ) -> Rc<Self> {
+        let authn = Authn::new(&config, shared);
+        let of_routes = config.routes.iter().flat_map(|route| &route.headers);
+        let owned = Owned::new(config.identity.headers.iter().chain(of_routes).map(|(name, _)| name));
+        let upstreams = config
+            .upstreams
+            .iter()
+            .map(|upstream| Upstream::new(Arc::clone(upstream), config.server.workers, Rc::clone(clock)))
+            .collect();
+        let counts = config.routes.iter().map(|route| metrics.route(&route.name)).collect();
+        Rc::new(Self { gate: Gate::new(&config, authn), config, owned: Rc::new(owned), upstreams, counts })
+    }
+
+    #[must_use]
+    pub fn upstream(&self, index: usize) -> &Upstream {
+        &self.upstreams[index]
+    }
+
+    #[must_use]
+    pub fn route_name(&self, index: usize) -> &str {
+        &self.config.routes[index].name
+    }
+
+    #[must_use]
+    pub fn route_counts(&self, index: usize) -> &RouteCounts {
+        &self.counts[index]
+    }
+
+    /// The headers that only one route adds; the others were made when the identity was proved.
+    pub fn route_headers<'s>(
+        &'s self,
+        route: usize,
+        identity: &'s Identity,
+    ) -> impl Iterator<Item = (&'s HeaderName, Option<HeaderValue>)> {
+        self.config.routes[route].headers.iter().map(|(name, template)| (name, template.render(identity)))
+    }
+
+    /// The sweep: closes what nobody used.
+    pub fn sweep(&self) {
+        for upstream in &self.upstreams {
+            upstream.sweep();
+        }
+    }
+}
