@@ -9,10 +9,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use clap::{Parser, Subcommand};
 
 use crate::config::{self, Loaded};
+use crate::{app, telemetry};
 
 /// The settings cannot be used.
 const CONFIGURATION: u8 = 2;
@@ -81,13 +82,14 @@ pub fn main() -> ExitCode {
 
 fn run(settings: &Settings) -> Result<ExitCode, ExitCode> {
     let loaded = settings.load()?;
-    let served: anyhow::Result<()> = serve(loaded);
-    Ok(exit_code(served))
+    Ok(exit_code(serve(loaded)))
 }
 
-/// The place where the application is started.
-fn serve(_loaded: Loaded) -> anyhow::Result<()> {
-    bail!("serving is not part of this build")
+fn serve(loaded: Loaded) -> anyhow::Result<()> {
+    telemetry::init(&loaded.config.telemetry).context("setting up logs")?;
+    loaded.notes.iter().for_each(|note| tracing::info!("{note}"));
+    app::run(loaded)?;
+    Ok(())
 }
 
 fn check(settings: &Settings, print: bool) -> Result<ExitCode, ExitCode> {

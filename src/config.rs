@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::access::route::{HostPattern, PathPattern};
+use crate::access::route::{HostPattern, PathPattern, Table};
 use crate::identity::template::Template;
 
 mod environment;
@@ -37,6 +37,8 @@ pub use schema::schema;
 pub use secret::Secret;
 pub use summary::summary;
 
+pub use crate::stytch::Vertical;
+
 /// Everything an operator decided, parsed and checked.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -49,22 +51,16 @@ pub struct Config {
     pub upstreams: Vec<Arc<Upstream>>,
     /// In the order of the file; the route table sorts them by specificity.
     pub routes: Vec<Arc<Route>>,
+    /// Finds the route of a request; it holds none that tie.
+    pub table: Table,
     pub rate_limit: RateLimit,
     pub telemetry: Telemetry,
     /// Every file whose change may change this configuration: settings and secrets.
     pub watched: Vec<PathBuf>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(inline)]
-pub enum Vertical {
-    B2b,
-    Consumer,
-}
-
 /// How to reach Stytch and what to expect of its tokens.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stytch {
     pub project_id: String,
     pub secret: Secret,

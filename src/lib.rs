@@ -1,10 +1,35 @@
 //! A reverse proxy that checks every request's Stytch session in front of services that know
 //! nothing of Stytch.
+//!
+//! The modules stand in the order in which a request meets them; see ARCHITECTURE.md.
 
-pub mod access;
-pub mod client;
+pub mod cli;
 pub mod config;
 
+pub mod app;
+
+// A connection arrives,
+pub mod server;
+
+// a door turns its requests into questions,
+pub mod exchange;
+pub mod proxy;
+
+// one place answers them,
 pub mod access;
 
+// and the request goes on, or is turned back.
+pub mod client;
 pub mod identity;
+pub mod reply;
+pub mod site;
+pub mod upstream;
+
+// Beside the path.
+pub mod admin;
+pub mod clock;
+pub mod limiter;
+pub mod metrics;
+pub mod readiness;
+pub mod stytch;
+pub mod telemetry;

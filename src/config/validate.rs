@@ -38,7 +38,7 @@ pub(super) fn config(raw: &Raw, findings: &mut Findings) -> Option<Config> {
     let session = session::session(&raw.session, findings);
     let identity = headers::identity(&raw.identity, raw.stytch.vertical, findings);
     let upstreams = upstream::upstreams(&raw.upstreams, findings);
-    let routes = route::routes(raw, findings);
+    let (routes, table) = route::routes(raw, findings);
     let rate_limit = telemetry::rate_limit(&raw.rate_limit, findings);
     let telemetry = telemetry::telemetry(&raw.telemetry, findings);
     session::cookie_note(&raw.session.cookies, server.as_ref(), &mut findings.notes);
@@ -54,6 +54,7 @@ pub(super) fn config(raw: &Raw, findings: &mut Findings) -> Option<Config> {
         identity: identity?,
         upstreams: upstreams.into_iter().map(Arc::new).collect(),
         routes: routes.into_iter().map(Arc::new).collect(),
+        table,
         rate_limit: rate_limit?,
         telemetry: telemetry?,
         watched: Vec::new(),

@@ -194,6 +194,21 @@ labels! {
     }
 }
 
+impl From<&crate::stytch::Error> for CallOutcome {
+    fn from(error: &crate::stytch::Error) -> Self {
+        use crate::stytch::Error;
+        match error {
+            Error::Refused { .. } => Self::Refused,
+            Error::OwnCredentials { .. } => Self::SecretRefused,
+            Error::RateLimited { .. } => Self::RateLimited,
+            Error::Timeout => Self::Timeout,
+            Error::Transport(_) | Error::Request(_) => Self::Unavailable,
+            Error::Status { status } if status.is_server_error() => Self::Unavailable,
+            Error::Status { .. } | Error::Body(_) | Error::Shape(_) => Self::Malformed,
+        }
+    }
+}
+
 labels! {
     KeysFetch {
         Fetched => "fetched",

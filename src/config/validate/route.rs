@@ -9,7 +9,7 @@ use crate::config::problems::{KeyPath, Problems, nearest};
 use crate::config::raw::EncodedSlashes;
 use crate::config::{MaxBody, Route, UpstreamTimeouts, raw};
 
-pub(super) fn routes(raw: &raw::Raw, findings: &mut Findings) -> Vec<Route> {
+pub(super) fn routes(raw: &raw::Raw, findings: &mut Findings) -> (Vec<Route>, Table) {
     let key = KeyPath::of("routes");
     if raw.routes.is_empty() {
         let message = "missing; add a [[routes]] table with path = \"/*\" and the name of an upstream";
@@ -24,18 +24,22 @@ pub(super) fn routes(raw: &raw::Raw, findings: &mut Findings) -> Vec<Route> {
         }
         routes.extend(reader.route(&mut findings.problems).map(|route| (index, route)));
     }
-    check_ties(&routes, &mut findings.problems);
+    let table = table(&routes, &mut findings.problems);
     for (name, _) in raw.upstreams.keys().zip(used).filter(|(_, used)| !used) {
         findings.notes.push(format!("upstreams.{name}: no route uses it"));
     }
-    routes.into_iter().map(|(_, route)| route).collect()
+    (routes.into_iter().map(|(_, route)| route).collect(), table)
 }
 
 /// Two routes that could both be meant are a mistake; `routes` come with their places in the file.
-fn check_ties(routes: &[(usize, Route)], problems: &mut Problems) {
+fn table(routes: &[(usize, Route)], problems: &mut Problems) -> Table {
     let table =
         Table::build(routes.iter().map(|(_, route)| (&route.host, &route.path, route.methods.as_deref())));
-    for tie in table.err().unwrap_or_default() {
+    let ties = match table {
+        Ok(table) => return table,
+        Err(ties) => ties,
+    };
+    for tie in ties {
         if let (Some((first, _)), Some((second, route))) = (routes.get(tie.first), routes.get(tie.second)) {
             let name = &route.name;
             let message = format!(
@@ -44,6 +48,7 @@ fn check_ties(routes: &[(usize, Route)], problems: &mut Problems) {
             problems.add(&KeyPath::of("routes").index(*second), message);
         }
     }
+    Table::default()
 }
 
 /// One route, in the light of the whole.

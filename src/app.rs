@@ -1,0 +1,315 @@
+//! From a configuration to bound listeners and running workers, and back to nothing.
+//!
+//! What holds: every port is open before anything is served, or nothing is; a reload that fails
+//! keeps what ran; draining ends by itself.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
+use tokio::sync::{mpsc, watch};
+
+use self::control::Control;
+use self::reload::Watched;
+use crate::admin::{self, Admin};
+use crate::config::{self, Config, Loaded};
+use crate::metrics::Metrics;
+use crate::proxy::ids::Via;
+use crate::readiness::Readiness;
+use crate::server::gauge::Gauge;
+use crate::server::listener::{self, Bound};
+use crate::server::worker::{self, Orders, Phase};
+use crate::telemetry::access_log::AccessLog;
+
+mod control;
+pub mod reload;
+pub mod signals;
+
+const COMMANDS: usize = 8;
+/// How long the access log may take to write what is left.
+const LOG_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Why the gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("{setting}: cannot listen on {address}")]
+    Listen { setting: &'static str, address: String, source: io::Error },
+    #[error("telemetry.access_log cannot be written")]
+    AccessLog(#[source] io::Error),
+    #[error("a thread could not be started")]
+    Thread(#[source] io::Error),
+    #[error("stytch.api_url cannot be called")]
+    Stytch(#[from] crate::stytch::Unusable),
+}
+
+/// Everything bound, nothing served yet.
+pub struct App {
+    loaded: Loaded,
+    sockets: Vec<Vec<Bound>>,
+    addresses: Vec<String>,
+    admin: Admin,
+    metrics: Arc<Metrics>,
+    readiness: Readiness,
+}
+
+/// Tells a running [`App`] what to do.
+pub enum Command {
+    /// Take over a configuration that was checked already.
+    Reload(Box<Loaded>),
+    /// A changed configuration is invalid.
+    Reject(config::ConfigError),
+    /// The access log file was moved away.
+    ReopenLog,
+    Stop,
+    /// Stop without waiting for what is under way.
+    Abort,
+}
+
+impl App {
+    /// Opens every port.
+    ///
+    /// # Errors
+    /// When one of them cannot be had; the message names the setting.
+    pub fn bind(loaded: Loaded) -> Result<Self, StartError> {
+        let server = &loaded.config.server;
+        let mut sockets: Vec<Vec<Bound>> = (0..server.workers).map(|_| Vec::new()).collect();
+        let mut addresses = Vec::new();
+        for listen in &server.listen {
+            let (bound, address) = listener::bind(listen, server.workers).map_err(|source| {
+                let address = match listen {
+                    config::Listen::Tcp(address) => address.to_string(),
+                    config::Listen::Unix(path) => format!("unix:{}", path.display()),
+                };
+                StartError::Listen { setting: "server.listen", address, source }
+            })?;
+            for (worker, socket) in sockets.iter_mut().zip(bound) {
+                worker.push(socket);
+            }
+            addresses.push(address);
+        }
+        let admin = Admin::bind(loaded.config.admin.listen).map_err(|source| StartError::Listen {
+            setting: "admin.listen",
+            address: loaded.config.admin.listen.to_string(),
+            source,
+        })?;
+        let metrics = Metrics::new(server.workers);
+        Ok(Self { loaded, sockets, addresses, admin, metrics, readiness: Readiness::new() })
+    }
+
+    /// Where it listens, ports filled in.
+    #[must_use]
+    pub fn addresses(&self) -> &[String] {
+        &self.addresses
+    }
+
+    #[must_use]
+    pub const fn admin_address(&self) -> SocketAddr {
+        self.admin.local_addr()
+    }
+
+    #[must_use]
+    pub const fn readiness(&self) -> &Readiness {
+        &self.readiness
+    }
+
+    /// Serves until told to stop, then drains. Blocks.
+    ///
+    /// # Errors
+    /// When a thread, a client or the access log cannot be had.
+    pub fn serve(self, commands: mpsc::Receiver<Command>) -> Result<(), StartError> {
+        let runtime = runtime().map_err(StartError::Thread)?;
+        runtime.block_on(self.serve_on_control(commands))
+    }
+
+    async fn serve_on_control(self, mut commands: mpsc::Receiver<Command>) -> Result<(), StartError> {
+        let config = Arc::new(self.loaded.config);
+        let access_log = AccessLog::start(&config.telemetry.access_log, Arc::clone(&self.metrics))
+            .map_err(StartError::AccessLog)?;
+        let mut control = Control::new(Arc::clone(&self.metrics), self.readiness.clone(), &config);
+        let shared = control.connect(&config)?;
+        let orders = Orders { config: Arc::clone(&config), shared, phase: Phase::Serving };
+        let (orders, receiver) = watch::channel(orders);
+        let gauge = Arc::new(Gauge::default());
+        let via = Arc::new(Via::default());
+        let mut workers = Vec::new();
+        for (index, sockets) in self.sockets.into_iter().enumerate() {
+            let parts = Starting {
+                sockets,
+                orders: receiver.clone(),
+                access_log: access_log.lines(),
+                metrics: Arc::clone(&self.metrics),
+                index,
+                via: Arc::clone(&via),
+                gauge: Arc::clone(&gauge),
+            };
+            workers.push(start_worker(parts).map_err(StartError::Thread)?);
+        }
+        drop(receiver);
+        let status = Arc::new(admin::Status::new(Arc::clone(&self.metrics), self.readiness.clone()));
+        status.loaded(describe(&config, &self.addresses));
+        announce(&config, &self.addresses, self.admin.local_addr());
+        let (admin_stop, admin_stopped) = tokio::sync::oneshot::channel::<()>();
+        let admin = tokio::task::spawn_local(self.admin.serve(status.clone(), async {
+            let _ = admin_stopped.await;
+        }));
+        let mut running = Running { orders, control, access_log, status, addresses: self.addresses };
+        let drain = loop {
+            match commands.recv().await {
+                Some(Command::Reload(loaded)) => running.reload(*loaded),
+                Some(Command::Reject(error)) => running.control.rejected(&error),
+                Some(Command::ReopenLog) => running.reopen_log(),
+                Some(Command::Stop) | None => break true,
+                Some(Command::Abort) => break false,
+            }
+        };
+        self.readiness.drain();
+        if drain {
+            running.drain(workers, &mut commands).await;
+        }
+        let _ = admin_stop.send(());
+        let _ = admin.await;
+        let Running { access_log, orders, .. } = running;
+        drop(orders);
+        access_log.finish(LOG_PATIENCE);
+        Ok(())
+    }
+}
+
+/// What a worker's thread is started with.
+struct Starting {
+    sockets: Vec<Bound>,
+    orders: watch::Receiver<Orders>,
+    access_log: crate::telemetry::access_log::Lines,
+    metrics: Arc<Metrics>,
+    index: usize,
+    via: Arc<Via>,
+    gauge: Arc<Gauge>,
+}
+
+fn start_worker(parts: Starting) -> io::Result<JoinHandle<()>> {
+    let name = format!("worker-{}", parts.index);
+    std::thread::Builder::new().name(name).spawn(move || {
+        let served = runtime().and_then(|runtime| {
+            runtime.block_on(async move {
+                let listeners: io::Result<_> = parts.sockets.into_iter().map(Bound::drive).collect();
+                worker::run(worker::Parts {
+                    listeners: listeners?,
+                    orders: parts.orders,
+                    lines: parts.access_log,
+                    metrics: parts.metrics.worker(parts.index),
+                    all_metrics: parts.metrics,
+                    via: parts.via,
+                    gauge: parts.gauge,
+                })
+                .await;
+                Ok(())
+            })
+        });
+        if let Err(error) = served {
+            tracing::error!(%error, "a worker could not serve");
+        }
+    })
+}
+
+fn runtime() -> io::Result<LocalRuntime> {
+    Builder::new_current_thread().enable_all().build_local(LocalOptions::default())
+}
+
+fn describe(config: &Config, addresses: &[String]) -> admin::Loaded {
+    admin::Loaded {
+        project_id: config.stytch.project_id.clone(),
+        vertical: config.stytch.vertical,
+        listeners: addresses.to_vec(),
+        routes: config.routes.len(),
+    }
+}
+
+fn announce(config: &Config, addresses: &[String], admin: SocketAddr) {
+    for line in config::summary(config) {
+        tracing::info!("{line}");
+    }
+    tracing::info!(listen = %addresses.join(", "), %admin, "serving");
+}
+
+/// What reloads and the drain work on.
+struct Running {
+    orders: watch::Sender<Orders>,
+    control: Control,
+    access_log: AccessLog,
+    status: Arc<admin::Status>,
+    addresses: Vec<String>,
+}
+
+impl Running {
+    /// All or nothing: what cannot be taken over leaves everything as it was.
+    fn reload(&mut self, loaded: Loaded) {
+        let config = Arc::new(loaded.config);
+        let old = Arc::clone(&self.orders.borrow().config);
+        for setting in reload::needs_restart(&old, &config) {
+            tracing::warn!(setting, "a change of this setting takes effect at the next start");
+        }
+        let shared = match self.control.connect(&config) {
+            Ok(shared) => shared,
+            Err(error) => return self.control.rejected(&error),
+        };
+        if old.telemetry.access_log != config.telemetry.access_log
+            && let Err(error) = self.access_log.reopen(&config.telemetry.access_log)
+        {
+            return self.control.rejected(&error);
+        }
+        self.status.loaded(describe(&config, &self.addresses));
+        self.control.applied(&config);
+        self.orders.send_modify(|orders| {
+            orders.config = config;
+            orders.shared = shared;
+        });
+    }
+
+    fn reopen_log(&self) {
+        let config = Arc::clone(&self.orders.borrow().config);
+        if let Err(error) = self.access_log.reopen(&config.telemetry.access_log) {
+            tracing::error!(%error, "the access log could not be opened anew");
+        }
+    }
+
+    /// Lets every response under way end, until `timeouts.drain` or a second signal.
+    async fn drain(&self, workers: Vec<JoinHandle<()>>, commands: &mut mpsc::Receiver<Command>) {
+        let patience = self.orders.borrow().config.server.timeouts.drain;
+        tracing::info!(patience_ms = patience.as_millis() as u64, "draining");
+        self.orders.send_modify(|orders| orders.phase = Phase::Draining);
+        let ended = tokio::task::spawn_blocking(move || {
+            workers.into_iter().for_each(|worker| drop(worker.join()));
+        });
+        let again = async {
+            while let Some(command) = commands.recv().await {
+                if matches!(command, Command::Stop | Command::Abort) {
+                    return;
+                }
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            _ = ended => tracing::info!("drained"),
+            () = tokio::time::sleep(patience) => tracing::warn!("connections are left at the end of timeouts.drain"),
+            () = again => tracing::warn!("stopped before everything was drained"),
+        }
+    }
+}
+
+/// Runs a loaded configuration until a signal stops it: what `stytch-gateway run` does.
+///
+/// # Errors
+/// When it does not start.
+pub fn run(loaded: Loaded) -> Result<(), StartError> {
+    let watched = Watched::new(&loaded);
+    let app = App::bind(loaded)?;
+    let (sender, commands) = mpsc::channel(COMMANDS);
+    let listening = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        runtime().and_then(|runtime| runtime.block_on(signals::run(watched, sender)))
+    });
+    listening.map_err(StartError::Thread)?;
+    app.serve(commands)
+}
