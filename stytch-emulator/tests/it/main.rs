@@ -3,6 +3,8 @@
 //! Every answer a test receives is held against Stytch's published schemas (see `schema`), so a
 //! test need only say what is particular about it.
 
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
+
 mod schema;
 mod support;
 
