@@ -13,6 +13,7 @@ pub(crate) use http::router;
 use crate::clock::minutes_after;
 use crate::jwt;
 use crate::keys::{Key, SigningKey};
+use crate::passcode::checked_email;
 use crate::session::{Factor, Holder, Session as Held, Subject, patched_claims};
 use crate::state::State;
 use crate::wire;
@@ -177,6 +178,9 @@ pub(crate) fn patch_member(state: &mut State, id: &str, patch: MemberPatch) -> R
         if !state.world.roles_in(organization).any(|known| known.role_id == *role) {
             return Err(ControlError::Mistaken(format!("no role is called {role}")));
         }
+    }
+    if let Some(address) = patch.email_address.as_deref().filter(|address| checked_email(address).is_err()) {
+        return Err(ControlError::Mistaken(format!("{address} is no e-mail address")));
     }
     let now = state.clock.second();
     let member = state.world.member_mut(id).map_err(unknown)?;

@@ -259,8 +259,12 @@ impl SessionBuilder<'_> {
     }
 
     /// Custom claims for the session and its JWTs.
-    pub fn custom_claims(mut self, claims: Map<String, Value>) -> Self {
-        self.order.custom_claims = Some(claims);
+    ///
+    /// # Panics
+    ///
+    /// If `claims` is not a JSON object.
+    pub fn custom_claims(mut self, claims: Value) -> Self {
+        self.order.custom_claims = Some(object(claims));
         self
     }
 
@@ -305,8 +309,12 @@ pub struct TokenBuilder<'a> {
 
 impl TokenBuilder<'_> {
     /// Header members that replace the usual ones; `null` removes one.
-    pub fn header(mut self, overrides: Map<String, Value>) -> Self {
-        self.order.header = Some(overrides);
+    ///
+    /// # Panics
+    ///
+    /// If `overrides` is not a JSON object.
+    pub fn header(mut self, overrides: Value) -> Self {
+        self.order.header = Some(object(overrides));
         self
     }
 
@@ -319,5 +327,13 @@ impl TokenBuilder<'_> {
     /// Signs the token.
     pub fn sign(self) -> String {
         control::sign_token(&self.emulator.shared.lock(), &self.order)
+    }
+}
+
+#[track_caller]
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(object) => object,
+        other => panic!("not a JSON object: {other}"),
     }
 }

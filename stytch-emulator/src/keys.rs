@@ -5,6 +5,7 @@
 
 mod certificate;
 
+use std::sync::OnceLock;
 use std::thread;
 
 use aws_lc_rs::error::Unspecified;
@@ -44,19 +45,20 @@ pub(crate) struct SigningKey {
 pub(crate) struct KeyRing {
     current: SigningKey,
     retired: SigningKey,
-    foreign: SigningKey,
+    /// Made when first asked for: most emulators never forge anything.
+    foreign: OnceLock<SigningKey>,
     /// Whether the key set still lists the retired key.
     retired_is_listed: bool,
 }
 
 impl KeyRing {
-    /// Makes the three keys side by side: each takes a noticeable part of a second.
+    /// Makes the two listed keys side by side: each takes a noticeable part of a second.
     pub(crate) fn generate() -> Result<Self, Unspecified> {
         thread::scope(|scope| {
-            let others = [scope.spawn(SigningKey::generate), scope.spawn(SigningKey::generate)];
+            let other = scope.spawn(SigningKey::generate);
             let current = SigningKey::generate()?;
-            let [retired, foreign] = others.map(|thread| thread.join().unwrap_or(Err(Unspecified)));
-            Ok(Self { current, retired: retired?, foreign: foreign?, retired_is_listed: true })
+            let retired = other.join().unwrap_or(Err(Unspecified))?;
+            Ok(Self { current, retired, foreign: OnceLock::new(), retired_is_listed: true })
         })
     }
 
@@ -64,7 +66,9 @@ impl KeyRing {
         match key {
             Key::Current => &self.current,
             Key::Retired => &self.retired,
-            Key::Foreign => &self.foreign,
+            Key::Foreign => self
+                .foreign
+                .get_or_init(|| SigningKey::generate().expect("a key can be made where two have been")),
         }
     }
 

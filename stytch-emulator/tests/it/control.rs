@@ -182,9 +182,12 @@ async fn an_administrator_changes_members() {
     let login = json!({ "organization_id": "acme", "email_address": "benjamin@acme.example" });
     let refused = scene.post("/v1/b2b/otps/email/login_or_signup", login).await;
     refused.refused(403, "email_jit_provisioning_not_allowed");
-    for (id, patch) in
-        [("none", json!({})), (&ben, json!({ "roles": ["king"] })), (&ben, json!({ "rank": 1 }))]
-    {
+    for (id, patch) in [
+        ("none", json!({})),
+        (&ben, json!({ "roles": ["king"] })),
+        (&ben, json!({ "rank": 1 })),
+        (&ben, json!({ "email_address": "x" })),
+    ] {
         assert!(scene.emulator.patch_member(id, patch).is_err());
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use stytch_emulator::Key;
 
 use crate::schema::decoded;
-use crate::support::{Scene, object, text};
+use crate::support::{Scene, text};
 
 #[tokio::test]
 async fn the_key_set_is_public_and_the_same_everywhere() {
@@ -76,7 +76,7 @@ async fn tokens_say_exactly_what_they_are_told() {
         assert_eq!((&header["alg"], &header["typ"]), (&json!("RS256"), &json!("JWT")));
         assert_eq!(is_signed_by_a_listed_key(&token, &listed), good);
     }
-    let overrides = object(json!({ "alg": "none", "typ": null, "kid": listed[0]["kid"] }));
+    let overrides = json!({ "alg": "none", "typ": null, "kid": listed[0]["kid"] });
     let token = scene.emulator.token(claims).header(overrides).key(Key::Foreign).sign();
     assert_eq!(decoded(&token).0, json!({ "alg": "none", "kid": listed[0]["kid"] }));
 }

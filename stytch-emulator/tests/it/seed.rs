@@ -5,52 +5,8 @@ use stytch_emulator::World;
 
 use crate::support::Scene;
 
-const SEED: &str = r#"
-    project_id = "project-test-11111111-1111-1111-1111-111111111111"
-    secret = "secret-test-fixed"
-
-    [[organizations]]
-    organization_slug = "initech"
-    organization_name = "Initech"
-    organization_external_id = "customer-7"
-    email_allowed_domains = ["initech.example"]
-    trusted_metadata = { tier = "gold" }
-    [[organizations.custom_roles]]
-    role_id = "stapler"
-    permissions = [{ resource_id = "desk", actions = ["staple"] }]
-
-    [[members]]
-    organization_id = "initech"
-    email_address = "mel@initech.example"
-    name = "Mel"
-    roles = ["stapler", { role_id = "boss" }]
-    mfa_phone_number = "+15005550199"
-    mfa_enrolled = true
-    default_mfa_method = "sms_otp"
-
-    [[users]]
-    name = { first_name = "Kim" }
-    emails = [{ email = "kim@example.com" }]
-    phone_numbers = [{ phone_number = "+15005550198" }]
-    roles = ["boss"]
-
-    [[roles]]
-    role_id = "boss"
-    permissions = [{ resource_id = "desk", actions = ["*"] }]
-
-    [[scopes]]
-    scope = "staple:desk"
-    permissions = [{ resource_id = "desk", actions = ["staple"] }]
-
-    [[m2m_clients]]
-    client_id = "m2m-client-test-printer"
-    scopes = ["print:report"]
-
-    [[connected_apps]]
-    client_name = "Assistant"
-    client_type = "first_party"
-    redirect_urls = ["http://localhost:8000/callback"]
-"#;
+/// The example that the documentation shows, so that it stays true.
+const SEED: &str = include_str!("../../example-seed.toml");
 
 #[tokio::test]
 async fn a_seed_replaces_the_built_in_world() {

@@ -127,7 +127,7 @@ async fn a_duration_moves_the_end_and_has_bounds() {
 #[tokio::test]
 async fn custom_claims_are_patched_and_land_in_the_jwt() {
     let scene = Scene::start().await;
-    let claims = object(json!({ "plan": "pro", "limits": { "seats": 3, "days": 9 } }));
+    let claims = json!({ "plan": "pro", "limits": { "seats": 3, "days": 9 } });
     let session =
         scene.emulator.session("ben@acme.example").organization("acme").custom_claims(claims).mint();
     let patched = |claims| json!({ "session_token": session.session_token, "session_custom_claims": claims });
