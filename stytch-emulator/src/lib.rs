@@ -9,24 +9,33 @@
 //! function in `api` or `control`, which works on the `state`; and leaves in the JSON of `wire`, or
 //! as an `error`.
 
-mod api;
-mod clock;
-mod control;
+// In process, or over HTTP:
 mod emulator;
-mod error;
+mod server;
+
+// what a call may meet first,
 mod fault;
-mod ids;
 mod journal;
-mod jwt;
-mod keys;
+
+// who answers it,
+mod api;
+mod control;
+
+// on what ground,
+mod clock;
 mod login;
 mod outbox;
 mod passcode;
-mod server;
 mod session;
 mod state;
-mod wire;
 mod world;
+
+// and how it is said.
+mod error;
+mod ids;
+mod jwt;
+mod keys;
+mod wire;
 
 pub use control::{ControlError, Session};
 pub use emulator::{Emulator, SessionBuilder, StartError, TokenBuilder};

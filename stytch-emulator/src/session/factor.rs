@@ -11,8 +11,11 @@ pub(crate) struct Factor {
     kind: String,
     delivery_method: &'static str,
     at: Timestamp,
-    detail: (&'static str, Value),
+    detail: Detail,
 }
+
+/// What was proved in particular, under the name the API gives it.
+type Detail = (&'static str, Value);
 
 /// Whom a factor is about: the addresses and numbers it names.
 #[derive(Debug, Clone, Copy)]
@@ -29,124 +32,49 @@ const MFA_KINDS: [&str; 3] = ["otp", "totp", "recovery_codes"];
 impl Factor {
     /// A code or link sent by e-mail; what it is called differs between the verticals.
     pub(crate) fn email(kind: &str, holder: Holder<'_>, at: Timestamp) -> Self {
-        let (id, address) = holder.email();
-        let detail = ("email_factor", json!({ "email_id": id, "email_address": address }));
-        Self { kind: kind.into(), delivery_method: "email", at, detail }
+        Self { kind: kind.into(), delivery_method: "email", at, detail: email(holder) }
     }
 
     /// A code sent by `sms` or `whatsapp`.
     pub(crate) fn phone(delivery_method: &'static str, holder: Holder<'_>, at: Timestamp) -> Self {
-        let (id, number) = holder.phone();
-        let detail = ("phone_number_factor", json!({ "phone_id": id, "phone_number": number }));
-        Self { kind: "otp".into(), delivery_method, at, detail }
-    }
-
-    /// A support engineer in the person's place.
-    pub(crate) fn impersonated(at: Timestamp) -> Self {
-        let detail = json!({
-            "impersonator_id": "impersonator-test-support",
-            "impersonator_email_address": "support@stytch-emulator.example",
-        });
-        Self {
-            kind: "impersonated".into(),
-            delivery_method: "impersonation",
-            at,
-            detail: ("impersonated_factor", detail),
-        }
+        Self { kind: "otp".into(), delivery_method, at, detail: phone(holder) }
     }
 
     /// A factor of any type Stytch knows, as if it had been used; `None` for other types.
     pub(crate) fn of_type(kind: &str, holder: Holder<'_>, at: Timestamp) -> Option<Self> {
-        let made = |delivery_method, name, detail| Self {
-            kind: kind.into(),
-            delivery_method,
-            at,
-            detail: (name, detail),
-        };
-        Some(match (kind, holder) {
-            ("email_otp" | "magic_link", _) | ("otp", Holder::User(User { phone: None, .. })) => {
-                Self::email(kind, holder, at)
+        let (delivery_method, detail) = match (kind, holder) {
+            ("email_otp" | "magic_link", _) => ("email", email(holder)),
+            ("otp", Holder::User(User { email: Some(_), .. })) => ("email", email(holder)),
+            ("otp", _) => ("sms", phone(holder)),
+            ("password", _) => ("knowledge", email(holder)),
+            ("imported", _) => ("imported_auth0", email(holder)),
+            ("impersonated", _) => ("impersonation", impersonator()),
+            ("oauth", _) => ("oauth_google", google(holder)),
+            ("sso", _) => ("sso_saml", saml(holder)),
+            ("crypto", _) => ("crypto_wallet", wallet()),
+            ("webauthn", _) => ("webauthn_registration", passkey()),
+            ("totp", _) => ("authenticator_app", registered("authenticator_app_factor", "totp_id", "totp")),
+            ("recovery_codes", _) => {
+                let id = "totp_recovery_code_id";
+                ("recovery_code", registered("recovery_code_factor", id, "totp-recovery-code"))
             }
-            ("otp", Holder::User(User { email: Some(_), .. })) => Self::email(kind, holder, at),
-            ("otp", _) => Self::phone("sms", holder, at),
-            ("impersonated", _) => Self::impersonated(at),
-            ("password", _) => {
-                let (id, address) = holder.email();
-                made("knowledge", "email_factor", json!({ "email_id": id, "email_address": address }))
+            ("signature_challenge", _) => {
+                let id = "biometric_registration_id";
+                ("biometric", registered("biometric_factor", id, "biometric-registration"))
             }
-            ("oauth", _) => made(
-                "oauth_google",
-                "google_oauth_factor",
-                json!({
-                    "id": ids::fresh("oauth-user"), "provider_subject": "1234567890", "email_id": holder.email().0,
-                }),
-            ),
-            ("sso", _) => made(
-                "sso_saml",
-                "saml_sso_factor",
-                json!({
-                    "id": ids::fresh("saml-registration"),
-                    "provider_id": ids::fresh("saml-connection"),
-                    "external_id": holder.email().1,
-                }),
-            ),
-            ("totp", _) => made(
-                "authenticator_app",
-                "authenticator_app_factor",
-                json!({ "totp_id": ids::fresh("totp") }),
-            ),
-            ("recovery_codes", _) => made(
-                "recovery_code",
-                "recovery_code_factor",
-                json!({
-                    "totp_recovery_code_id": ids::fresh("totp-recovery-code"),
-                }),
-            ),
-            ("webauthn", _) => made(
-                "webauthn_registration",
-                "webauthn_factor",
-                json!({
-                    "webauthn_registration_id": ids::fresh("webauthn-registration"), "domain": "localhost",
-                }),
-            ),
-            ("signature_challenge", _) => made(
-                "biometric",
-                "biometric_factor",
-                json!({
-                    "biometric_registration_id": ids::fresh("biometric-registration"),
-                }),
-            ),
-            ("crypto", _) => made(
-                "crypto_wallet",
-                "crypto_wallet_factor",
-                json!({
-                    "crypto_wallet_id": ids::fresh("crypto-wallet"),
-                    "crypto_wallet_address": "0x0000000000000000000000000000000000000000",
-                    "crypto_wallet_type": "ethereum",
-                }),
-            ),
-            ("imported", _) => made(
-                "imported_auth0",
-                "email_factor",
-                json!({
-                    "email_id": holder.email().0, "email_address": holder.email().1,
-                }),
-            ),
-            ("trusted_auth_token", _) => made(
-                "trusted_token_exchange",
-                "trusted_auth_token_factor",
-                json!({
-                    "token_id": ids::fresh("trusted-auth-token"),
-                }),
-            ),
+            ("trusted_auth_token", _) => {
+                let name = "trusted_auth_token_factor";
+                ("trusted_token_exchange", registered(name, "token_id", "trusted-auth-token"))
+            }
             _ => return None,
-        })
+        };
+        Some(Self { kind: kind.into(), delivery_method, at, detail })
     }
 
     /// The same proof, naming `holder`: what was proved while discovering names no member yet.
     pub(crate) fn held_by(&self, holder: Holder<'_>) -> Self {
         match self.detail.0 {
-            "email_factor" => Self::email(&self.kind, holder, self.at),
+            "email_factor" => Self { detail: email(holder), ..self.clone() },
             _ => self.clone(),
         }
     }
@@ -208,4 +136,57 @@ impl Holder<'_> {
         };
         phone.map(|phone| (phone.id.clone(), phone.number.clone())).unwrap_or_default()
     }
+}
+
+fn email(holder: Holder<'_>) -> Detail {
+    let (id, address) = holder.email();
+    ("email_factor", json!({ "email_id": id, "email_address": address }))
+}
+
+fn phone(holder: Holder<'_>) -> Detail {
+    let (id, number) = holder.phone();
+    ("phone_number_factor", json!({ "phone_id": id, "phone_number": number }))
+}
+
+/// A support engineer in the person's place.
+fn impersonator() -> Detail {
+    let detail = json!({
+        "impersonator_id": "impersonator-test-support",
+        "impersonator_email_address": "support@stytch-emulator.example",
+    });
+    ("impersonated_factor", detail)
+}
+
+fn google(holder: Holder<'_>) -> Detail {
+    let (email_id, subject) = holder.email();
+    let detail = json!({ "id": ids::fresh("oauth-user"), "provider_subject": subject, "email_id": email_id });
+    ("google_oauth_factor", detail)
+}
+
+fn saml(holder: Holder<'_>) -> Detail {
+    let detail = json!({
+        "id": ids::fresh("saml-registration"),
+        "provider_id": ids::fresh("saml-connection"),
+        "external_id": holder.email().1,
+    });
+    ("saml_sso_factor", detail)
+}
+
+fn wallet() -> Detail {
+    let detail = json!({
+        "crypto_wallet_id": ids::fresh("crypto-wallet"),
+        "crypto_wallet_address": "0x0000000000000000000000000000000000000000",
+        "crypto_wallet_type": "ethereum",
+    });
+    ("crypto_wallet_factor", detail)
+}
+
+fn passkey() -> Detail {
+    let id = ids::fresh("webauthn-registration");
+    ("webauthn_factor", json!({ "webauthn_registration_id": id, "domain": "localhost" }))
+}
+
+/// A factor of which nothing is known but the id of its registration.
+fn registered(name: &'static str, field: &str, kind: &str) -> Detail {
+    (name, json!({ field: ids::fresh(kind) }))
 }
