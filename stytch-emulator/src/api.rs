@@ -18,13 +18,13 @@ mod users;
 
 use std::collections::HashMap;
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequest, Query, RawPathParams, Request, State as Extract};
 use axum::http::{Method, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{self, MethodFilter, MethodRouter, get};
-use axum::{Json, RequestExt as _, Router};
+use axum::{Json, RequestPartsExt as _, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::de::DeserializeOwned;
@@ -33,6 +33,9 @@ use serde_json::{Map, Value, json};
 use crate::error::{ApiError, Refusal};
 use crate::ids;
 use crate::state::{Shared, State};
+
+/// Far more than any call of the API needs.
+const BODY_LIMIT: usize = 1 << 20;
 
 /// The calls of both verticals, and an error in Stytch's form for everything else.
 pub(crate) fn router(shared: Shared) -> Router {
@@ -143,29 +146,31 @@ fn on<T: DeserializeOwned + Send + 'static>(
     })
 }
 
-/// Everything a call says, from its path, its query and its JSON body together.
+/// Everything a call says, from its path, its query and its JSON body together; in that order,
+/// should they disagree.
 struct Arguments<T>(T);
 
 impl<T: DeserializeOwned> FromRequest<Shared> for Arguments<T> {
     type Rejection = ApiError;
 
-    async fn from_request(mut request: Request<Body>, _: &Shared) -> Result<Self, ApiError> {
-        let mut fields = Map::new();
-        if let Ok(Query(query)) = Query::<HashMap<String, String>>::try_from_uri(request.uri()) {
+    async fn from_request(request: Request<Body>, _: &Shared) -> Result<Self, ApiError> {
+        let (mut parts, body) = request.into_parts();
+        let mut fields = match parts.method {
+            Method::GET => Map::new(),
+            _ => body_fields(body).await?,
+        };
+        if let Ok(Query(query)) = Query::<HashMap<String, String>>::try_from_uri(&parts.uri) {
             fields.extend(query.into_iter().map(|(name, value)| (name, value.into())));
         }
-        if let Ok(path) = request.extract_parts::<RawPathParams>().await {
+        if let Ok(path) = parts.extract::<RawPathParams>().await {
             fields.extend(path.iter().map(|(name, value)| (name.to_owned(), value.into())));
-        }
-        if request.method() != Method::GET {
-            fields.extend(body_fields(request).await?);
         }
         serde_json::from_value(Value::Object(fields)).map(Self).map_err(unreadable)
     }
 }
 
-async fn body_fields(request: Request<Body>) -> Result<Map<String, Value>, ApiError> {
-    let body = Bytes::from_request(request, &()).await.map_err(unreadable)?;
+async fn body_fields(body: Body) -> Result<Map<String, Value>, ApiError> {
+    let body = to_bytes(body, BODY_LIMIT).await.map_err(unreadable)?;
     if body.is_empty() {
         return Ok(Map::new());
     }

@@ -67,14 +67,17 @@ pub(crate) enum Outstanding {
 }
 
 impl LoginArguments {
-    fn changes(self) -> Changes {
-        Changes { minutes: self.session_duration_minutes, custom_claims: self.session_custom_claims }
+    fn changes(&self) -> Changes {
+        let custom_claims = self.session_custom_claims.clone();
+        Changes { minutes: self.session_duration_minutes, custom_claims }
     }
 }
 
 impl State {
     /// What comes along with a call: a session or an intermediate session, and at most one of them.
+    /// Refuses what no session could become, too, before a passcode is used up for it.
     pub(crate) fn carried(&mut self, login: &LoginArguments) -> Result<Carried, Refusal> {
+        login.changes().check()?;
         let given = |it: &Option<String>| it.as_deref().filter(|it| !it.is_empty()).map(str::to_owned);
         let (token, jwt) = (given(&login.session_token), given(&login.session_jwt));
         match given(&login.intermediate_session_token) {

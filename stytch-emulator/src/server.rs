@@ -13,7 +13,7 @@ use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tower::ServiceExt as _;
@@ -55,9 +55,11 @@ async fn converse(stream: TcpStream, door: Door) {
         let door = door.clone();
         async move { door.answer(request).await }
     });
+    // A client's pooled connection may wait as long as it likes for its next call.
+    let mut http = http1::Builder::new();
+    http.header_read_timeout(None);
     // Whatever ends a conversation early, a client gone or a fault ordered, needs no handling.
-    let _ =
-        http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
+    let _ = http.serve_connection(TokioIo::new(stream), service).await;
 }
 
 impl Door {

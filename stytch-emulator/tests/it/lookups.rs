@@ -105,7 +105,8 @@ async fn an_organizations_own_roles_count_in_it() {
     ]}]);
     let policy = scene.get("/v1/b2b/rbac/organizations/acme").await.good();
     assert_eq!(policy["org_policy"]["roles"], json!([]));
-    scene.put("/v1/b2b/rbac/organizations/acme", json!({ "org_policy": { "roles": roles } })).await.good();
+    let body = json!({ "org_policy": { "roles": roles }, "organization_id": "globex" });
+    scene.put("/v1/b2b/rbac/organizations/acme", body).await.good();
     assert_eq!(scene.get("/v1/b2b/rbac/organizations/acme").await.good()["org_policy"]["roles"], roles);
     let cho = scene.member_id("cho@acme.example");
     scene.emulator.patch_member(&cho, json!({ "roles": ["clerk"] })).unwrap();

@@ -225,13 +225,16 @@ async fn users_sessions_are_listed_and_revoked() {
 #[tokio::test]
 async fn a_session_is_exchanged_for_one_in_another_organization() {
     let scene = Scene::start().await;
-    let session = scene.emulator.session("ana@acme.example").organization("acme").mint();
+    let session =
+        scene.emulator.session("ana@acme.example").organization("acme").factors(["password"]).mint();
     let request =
         |organization| json!({ "session_token": session.session_token, "organization_id": organization });
     let body = scene.post("/v1/b2b/sessions/exchange", request("globex")).await.good();
     assert_eq!(body["member_authenticated"], true);
     assert_eq!(body["member_session"]["organization_slug"], "globex");
     assert_eq!(body["member_session"]["roles"], json!(["stytch_member"]));
+    let factor = &body["member_session"]["authentication_factors"][0];
+    assert_eq!((&factor["type"], &factor["delivery_method"]), (&json!("password"), &json!("knowledge")));
     scene.authenticate(&text(&body, "session_token")).await.good();
     scene.authenticate(&session.session_token).await.good();
     let missing = scene.post("/v1/b2b/sessions/exchange", request("nowhere")).await;

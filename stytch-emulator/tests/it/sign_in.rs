@@ -36,6 +36,9 @@ async fn a_code_is_good_once_for_its_time_and_until_the_next_one() {
     scene.post(LOGIN, login.clone()).await.good();
     let code = scene.code("ben@acme.example");
     scene.post(AUTHENTICATE, with(&other_than(&code))).await.refused(404, "otp_code_not_found");
+    let mut endless = with(&code);
+    endless["session_duration_minutes"] = json!(1_000_000);
+    scene.post(AUTHENTICATE, endless).await.refused(400, "invalid_session_duration_minutes");
     scene.post(AUTHENTICATE, with(&code)).await.good();
     scene.post(AUTHENTICATE, with(&code)).await.refused(401, "unable_to_auth_otp_code");
     scene.post(LOGIN, login.clone()).await.good();
