@@ -122,6 +122,23 @@ impl Emulator {
         control::world(&self.shared.lock())
     }
 
+    /// The id of the organization with that slug.
+    pub fn organization_id(&self, slug: &str) -> Option<String> {
+        self.shared.lock().world.organization(slug).ok().map(|organization| organization.id.clone())
+    }
+
+    /// The id of the member of an organization, given by id or slug, with that address.
+    pub fn member_id(&self, organization: &str, email: &str) -> Option<String> {
+        let world = &self.shared.lock().world;
+        let organization = world.organization(organization).ok()?;
+        world.member_by_email(&organization.id, email).ok().map(|member| member.id.clone())
+    }
+
+    /// The id of the Consumer user with that address.
+    pub fn user_id(&self, email: &str) -> Option<String> {
+        self.shared.lock().world.user_by_email(email).map(|user| user.id.clone())
+    }
+
     /// A session for the user with that address, or for a member once an organization is named.
     pub fn session(&self, email: impl Into<String>) -> SessionBuilder<'_> {
         let order = SessionOrder { email: email.into(), ..SessionOrder::default() };

@@ -77,7 +77,9 @@ async fn users_are_found_by_id() {
     let scene = Scene::start().await;
     let world = scene.emulator.world();
     let uma = &world["users"][0];
-    let body = scene.get(&format!("/v1/users/{}", text(uma, "user_id"))).await.good();
+    let id = scene.emulator.user_id("uma@example.com").unwrap();
+    let body = scene.get(&format!("/v1/users/{id}")).await.good();
+    assert_eq!(body["user_id"], uma["user_id"]);
     assert_eq!(body["emails"], uma["emails"]);
     scene.get("/v1/users/none").await.refused(404, "user_not_found");
 }

@@ -77,19 +77,12 @@ impl Scene {
         self.emulator.outbox(to).into_iter().find_map(|message| message.code).expect("a code was sent")
     }
 
-    /// Something of the world, found by one of its fields.
-    pub(crate) fn find(&self, kind: &str, field: &str, value: &str) -> Value {
-        let world = self.emulator.world();
-        let found = world[kind].as_array().unwrap().iter().find(|one| one[field] == value);
-        found.unwrap_or_else(|| panic!("no {kind} with {field} {value}")).clone()
-    }
-
     pub(crate) fn organization_id(&self, slug: &str) -> String {
-        text(&self.find("organizations", "organization_slug", slug), "organization_id")
+        self.emulator.organization_id(slug).unwrap()
     }
 
     pub(crate) fn member_id(&self, address: &str) -> String {
-        text(&self.find("members", "email_address", address), "member_id")
+        self.emulator.member_id("acme", address).unwrap()
     }
 
     /// What the API says about a member's session.
