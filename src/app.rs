@@ -307,9 +307,9 @@ pub fn run(loaded: Loaded) -> Result<(), StartError> {
     let watched = Watched::new(&loaded);
     let app = App::bind(loaded)?;
     let (sender, commands) = mpsc::channel(COMMANDS);
-    let listening = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        runtime().and_then(|runtime| runtime.block_on(signals::run(watched, sender)))
-    });
+    let listening = std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || runtime().and_then(|runtime| runtime.block_on(signals::run(watched, sender))));
     listening.map_err(StartError::Thread)?;
     app.serve(commands)
 }

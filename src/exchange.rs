@@ -27,7 +27,9 @@ pub struct Exchange {
     line: Option<access_log::Record>,
     started: Instant,
     decided: Option<Instant>,
-    asked_upstream: Option<Instant>,
+    /// When it was let pass, and so the upstream asked.
+    granted: Option<Instant>,
+    /// When the upstream gave the head of its response.
     answered: Option<Instant>,
     route: Option<usize>,
     decision: Decision,
@@ -54,7 +56,7 @@ impl Exchange {
             line: Some(line),
             started,
             decided: None,
-            asked_upstream: None,
+            granted: None,
             answered: None,
             route: None,
             decision: Decision::Public,
@@ -68,6 +70,7 @@ impl Exchange {
 
     pub fn granted(&mut self, grant: &Grant) {
         self.decided = Some(Instant::now());
+        self.granted = self.decided;
         self.route = Some(grant.index());
         self.decision = match grant.basis() {
             Basis::Allowed => Decision::Allowed,
@@ -94,10 +97,6 @@ impl Exchange {
         self.reason = Some(reason);
     }
 
-    pub fn asks_upstream(&mut self) {
-        self.asked_upstream = Some(Instant::now());
-    }
-
     pub fn upstream_answered(&mut self) {
         self.answered = Some(Instant::now());
     }
@@ -121,27 +120,32 @@ impl Exchange {
         let subject = |is: fn(&str) -> bool| {
             identity.map(|identity| identity.subject.as_str()).filter(|subject| is(subject))
         };
-        self.worker.lines.end(line, &access_log::Outcome {
-            route: self.route.map(|route| self.site.route_name(route)),
-            decision: self.decision,
-            status: self.status.as_u16(),
-            kind: identity.map(|identity| identity.kind),
-            member_id: subject(|subject| subject.starts_with("member-")),
-            user_id: subject(|subject| subject.starts_with("user-")),
-            client_id: identity.and_then(|identity| identity.client.as_ref()).map(|client| client.id.as_str()),
-            organization_id: identity
-                .and_then(|identity| identity.organization.as_ref())
-                .map(|organization| organization.id.as_str()),
-            verification: self.verification,
-            decision_took: self.decided.map(|at| at - self.started),
-            upstream_took: self
-                .asked_upstream
-                .map(|asked| self.answered.unwrap_or(ended).saturating_duration_since(asked)),
-            took: ended - self.started,
-            bytes_in: self.record.bytes_received(),
-            bytes_out: self.bytes_out.get(),
-            reason: self.reason,
-        });
+        self.worker.lines.end(
+            line,
+            &access_log::Outcome {
+                route: self.route.map(|route| self.site.route_name(route)),
+                decision: self.decision,
+                status: self.status.as_u16(),
+                kind: identity.map(|identity| identity.kind),
+                member_id: subject(|subject| subject.starts_with("member-")),
+                user_id: subject(|subject| subject.starts_with("user-")),
+                client_id: identity
+                    .and_then(|identity| identity.client.as_ref())
+                    .map(|client| client.id.as_str()),
+                organization_id: identity
+                    .and_then(|identity| identity.organization.as_ref())
+                    .map(|organization| organization.id.as_str()),
+                verification: self.verification,
+                decision_took: self.decided.map(|at| at - self.started),
+                upstream_took: self
+                    .granted
+                    .map(|granted| self.answered.unwrap_or(ended).saturating_duration_since(granted)),
+                took: ended - self.started,
+                bytes_in: self.record.bytes_received(),
+                bytes_out: self.bytes_out.get(),
+                reason: self.reason,
+            },
+        );
     }
 }
 

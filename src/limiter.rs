@@ -63,8 +63,7 @@ impl Limiter {
         if cost == 0.0 && !buckets.contains_key(&network(address)) {
             return None;
         }
-        let bucket =
-            buckets.entry(network(address)).or_insert(Bucket { tokens: settings.burst, at: now });
+        let bucket = buckets.entry(network(address)).or_insert(Bucket { tokens: settings.burst, at: now });
         bucket.tokens = bucket.filled(&settings, now);
         bucket.at = now;
         if bucket.tokens < 1.0 {

@@ -24,13 +24,13 @@ use crate::clock;
 use crate::config::{Auth, Config, MaxBody, Route};
 use crate::exchange::Exchange;
 use crate::identity::owned;
-use crate::reply::{self, Asked, Reply};
+use crate::reply::{self, Form, Reply};
 use crate::server::record::{BodyState, Record};
 use crate::server::worker::Worker;
 use crate::site::Site;
 use crate::telemetry::access_log;
 use crate::upstream::body::Outgoing;
-use crate::upstream::{Failure, Lease};
+use crate::upstream::{Failure, Lease, Order};
 
 pub mod cookies;
 pub mod hop;
@@ -100,8 +100,12 @@ impl Door {
             host: target.as_ref().map_or("", |target| &target.host),
             path: target.as_ref().map_or_else(|_| request.uri().path(), |target| &target.path),
         });
-        let mut passage =
-            Passage { client, forwarding, ids, exchange: Exchange::begin(&self.worker, &self.record, site, line, started) };
+        let mut passage = Passage {
+            client,
+            forwarding,
+            ids,
+            exchange: Exchange::begin(&self.worker, &self.record, site, line, started),
+        };
         if is_asterisk(&request) {
             return Ok(passage.options());
         }
@@ -126,7 +130,8 @@ impl Door {
         received_at: i64,
     ) -> Judged {
         let site = &passage.exchange.site;
-        if [Method::CONNECT, Method::TRACE].contains(request.method()) || request.method().as_str() == "TRACK" {
+        if [Method::CONNECT, Method::TRACE].contains(request.method()) || request.method().as_str() == "TRACK"
+        {
             return Err(Rejection::new(Code::MethodNotAllowed, "a method that is never forwarded"));
         }
         if self.worker.via.is_in(request.headers()) {
@@ -168,16 +173,11 @@ impl Door {
         mut passage: Passage,
     ) -> Response<Reply> {
         let (mut parts, body) = request.into_parts();
-        let (method, asked) = (parts.method.clone(), Form::of(&parts.headers));
+        let form = Form::of(&parts.method, &parts.headers);
         let wanted = Wanted::read(&parts.headers);
         let site = Rc::clone(&passage.exchange.site);
         let route = grant.route();
         let upstream = site.upstream(route.upstream);
-        let endpoint = upstream.pick();
-        self.prepare(&mut parts.headers, &grant, &passage, upstream.host_of(endpoint));
-        if let Some(wanted) = &wanted {
-            wanted.ask(&mut parts.headers);
-        }
         if let Some(path) = rewritten {
             parts.uri = Uri::from(path);
         }
@@ -185,17 +185,25 @@ impl Door {
         let most = limit(route).unwrap_or(u64::MAX);
         let outgoing = Outgoing::new(body, most, &self.record, &site.owned);
         let timeouts = route.timeouts.as_ref().unwrap_or(&upstream.settings().timeouts);
-        passage.exchange.asks_upstream();
+        let order = Order { endpoint: upstream.pick(), record: &self.record, timeouts };
+        let host = upstream.host_of(order.endpoint);
+        // As the client sent it, since everything else can be done again.
+        let spare = may_repeat(&parts.method, &outgoing).then(|| parts.clone());
+        self.prepare(&mut parts.headers, &grant, &passage, wanted.as_ref(), host.clone());
         let request = Request::from_parts(parts, outgoing);
-        match upstream.send(endpoint, request, &self.record, timeouts).await {
+        let answered = match (upstream.send(&order, request).await, spare) {
+            (Err(Failure::DeadLink), Some(mut parts)) => {
+                self.prepare(&mut parts.headers, &grant, &passage, wanted.as_ref(), host);
+                upstream.send_afresh(&order, Request::from_parts(parts, Outgoing::empty())).await
+            }
+            (answered, _) => answered,
+        };
+        match answered {
             Ok((response, lease)) => {
                 passage.exchange.upstream_answered();
-                self.pass_on(response, lease, &grant, wanted, passage, (&method, &asked)).await
+                self.pass_on(response, lease, &grant, wanted, passage, form).await
             }
-            Err(failure) => {
-                let rejection = self.explain(&failure);
-                passage.fail(&rejection, &method, &asked)
-            }
+            Err(failure) => passage.fail(&self.explain(&failure), form),
         }
     }
 
@@ -205,17 +213,24 @@ impl Door {
         headers: &mut HeaderMap,
         grant: &Grant,
         passage: &Passage,
+        wanted: Option<&Wanted>,
         upstream_host: Option<HeaderValue>,
     ) {
         let site = &passage.exchange.site;
         let config: &Config = &site.config;
         hop::strip(headers);
-        headers.remove(header::EXPECT);
         if !config.identity.forward_credentials {
             let ours = grant.route().auth != Auth::None
                 || credential::could_be_ours(headers, &config.stytch.issuers);
             credential::withhold(&config.session, headers, ours && config.session.bearer);
         }
+        let host = headers.get(header::HOST).cloned().unwrap_or(HeaderValue::from_static(""));
+        passage.forwarding.apply(&passage.client, &host, headers);
+        if let Some(host) = upstream_host.or_else(|| host.is_empty().then_some(host)) {
+            headers.insert(header::HOST, host);
+        }
+        self.worker.via.add(headers);
+        passage.ids.set(headers);
         let word = grant.proved().map(|proved| &proved.word);
         owned::replace(headers, &site.owned, word.map_or(&[], |word| &word.headers));
         if let Some(word) = word {
@@ -226,13 +241,9 @@ impl Door {
                 };
             }
         }
-        let host = headers.get(header::HOST).cloned().unwrap_or(HeaderValue::from_static(""));
-        passage.forwarding.apply(&passage.client, &host, headers);
-        if let Some(host) = upstream_host.or_else(|| host.is_empty().then_some(host)) {
-            headers.insert(header::HOST, host);
+        if let Some(wanted) = wanted {
+            wanted.ask(headers);
         }
-        self.worker.via.add(headers);
-        passage.ids.set(headers);
     }
 
     async fn pass_on(
@@ -242,14 +253,14 @@ impl Door {
         grant: &Grant,
         wanted: Option<Wanted>,
         mut passage: Passage,
-        asked: (&Method, &Form),
+        form: Form,
     ) -> Response<Reply> {
         let (mut parts, body) = response.into_parts();
         let switching = parts.status == StatusCode::SWITCHING_PROTOCOLS;
         let switched = wanted.filter(|wanted| switching && wanted.is_granted(&parts.headers));
         if switching && switched.is_none() {
             let rejection = Rejection::new(Code::UpstreamProtocol, "a switch of protocols nobody asked for");
-            return passage.fail(&rejection, asked.0, asked.1);
+            return passage.fail(&rejection, form);
         }
         hop::strip(&mut parts.headers);
         parts.version = Version::HTTP_11;
@@ -270,8 +281,9 @@ impl Door {
         };
         switched.confirm(&mut parts.headers);
         let Some(remains) = lease.into_remains().await else {
-            let rejection = Rejection::new(Code::UpstreamProtocol, "the connection was gone after the switch");
-            return passage.fail(&rejection, asked.0, asked.1);
+            let rejection =
+                Rejection::new(Code::UpstreamProtocol, "the connection was gone after the switch");
+            return passage.fail(&rejection, form);
         };
         self.record.upgrade(tunnel::Far { remains, exchange: passage.exchange });
         Response::from_parts(parts, Reply::switch())
@@ -282,7 +294,9 @@ impl Door {
     fn explain(&self, failure: &Failure) -> Rejection {
         match self.record.body() {
             BodyState::TooLarge => return Rejection::new(Code::BodyTooLarge, "the body is over the limit"),
-            BodyState::Broken => return Rejection::new(Code::BadRequest, "the body broke off or is malformed"),
+            BodyState::Broken => {
+                return Rejection::new(Code::BadRequest, "the body broke off or is malformed");
+            }
             BodyState::Fine => {}
         }
         let (code, reason) = match failure {
@@ -290,6 +304,7 @@ impl Door {
             Failure::ConnectTimeout => (Code::UpstreamUnreachable, "no connection within timeouts.connect"),
             Failure::ResponseTimeout => (Code::UpstreamTimeout, "no response within timeouts.response"),
             Failure::Full => (Code::Overloaded, "the upstream's max_connections are in use"),
+            Failure::DeadLink => (Code::UpstreamUnreachable, "the pooled connection was closed"),
             Failure::Exchange(error) if error.is_parse() => {
                 (Code::UpstreamProtocol, "the upstream's response is malformed")
             }
@@ -307,18 +322,16 @@ impl Passage {
         self.exchange.refused(rejection);
         let session = &self.exchange.site.config.session;
         let forget = rejection.code == Code::InvalidCredential && cookies::has_own(session, headers);
-        let asked = Asked { method, headers, request_id: self.ids.request_id() };
-        let mut response = reply::refusal(rejection, &asked);
+        let mut response = reply::refusal(rejection, Form::of(method, headers), self.ids.request_id());
         if forget {
             cookies::forget(session, response.headers_mut());
         }
         self.own(response)
     }
 
-    fn fail(mut self, rejection: &Rejection, method: &Method, form: &Form) -> Response<Reply> {
+    fn fail(mut self, rejection: &Rejection, form: Form) -> Response<Reply> {
         self.exchange.failed(rejection.code, rejection.reason);
-        let asked = Asked { method, headers: &form.0, request_id: self.ids.request_id() };
-        let response = reply::refusal(rejection, &asked);
+        let response = reply::refusal(rejection, form, self.ids.request_id());
         self.own(response)
     }
 
@@ -336,19 +349,10 @@ impl Passage {
     }
 }
 
-/// The request headers that decide the form of a refusal, kept after the others went upstream.
-struct Form(HeaderMap);
-
-impl Form {
-    fn of(headers: &HeaderMap) -> Self {
-        let mut kept = HeaderMap::new();
-        for name in reply::FORM {
-            if let Some(value) = headers.get(&name) {
-                kept.insert(name, value.clone());
-            }
-        }
-        Self(kept)
-    }
+/// Whether a request may be sent twice: idempotent (RFC 9110 section 9.2.2) and without a body.
+fn may_repeat(method: &Method, body: &Outgoing) -> bool {
+    body.is_end_stream()
+        && [Method::GET, Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE].contains(method)
 }
 
 fn forwarding(record: &Record, site: &Site) -> Rc<Forwarding> {

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use crate::access::rejection::{Code, Rejection};
@@ -19,17 +19,8 @@ use crate::upstream::Lease;
 mod page;
 
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
-const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 /// What is ever forwarded, for `Allow`.
 pub const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-/// The request headers that [`refusal`] looks at.
-pub const FORM: [HeaderName; 5] = [
-    header::ACCEPT,
-    header::CONTENT_TYPE,
-    HeaderName::from_static("sec-fetch-mode"),
-    HeaderName::from_static("sec-fetch-dest"),
-    HeaderName::from_static("x-requested-with"),
-];
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// The body of an answer. Dropping it ends the exchange.
@@ -116,32 +107,41 @@ impl Drop for Reply {
     }
 }
 
-/// What decides about the form of a refusal.
-pub struct Asked<'a> {
-    pub method: &'a Method,
-    pub headers: &'a HeaderMap,
-    pub request_id: &'a str,
+/// How a refusal is told to whoever asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    Problem,
+    Page,
+    Grpc,
+}
+
+impl Form {
+    /// The form that the sender of these headers understands.
+    #[must_use]
+    pub fn of(method: &Method, headers: &HeaderMap) -> Self {
+        if is_grpc(headers) {
+            Self::Grpc
+        } else if is_navigation(method, headers) {
+            Self::Page
+        } else {
+            Self::Problem
+        }
+    }
 }
 
 /// A refusal in the form its caller understands. The body still has to be given its exchange.
 #[must_use]
-pub fn refusal(rejection: &Rejection, asked: &Asked<'_>) -> Response<Bytes> {
+pub fn refusal(rejection: &Rejection, form: Form, request_id: &str) -> Response<Bytes> {
     let code = rejection.code;
-    let mut response = if is_grpc(asked.headers) {
-        grpc(code)
-    } else if is_navigation(asked.method, asked.headers) {
-        let mut response = Response::new(page::refusal(code, asked.request_id));
-        response.headers_mut().insert(header::CONTENT_TYPE, HTML);
-        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, page::POLICY);
-        response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-        *response.status_mut() = code.status();
-        response
-    } else {
-        let mut response = Response::new(problem(code, asked.request_id));
-        response.headers_mut().insert(header::CONTENT_TYPE, PROBLEM);
-        *response.status_mut() = code.status();
-        response
+    let mut response = match form {
+        Form::Grpc => grpc(code),
+        Form::Page => page::response(code, request_id),
+        Form::Problem => {
+            let mut response = Response::new(problem(code, request_id));
+            response.headers_mut().insert(header::CONTENT_TYPE, PROBLEM);
+            *response.status_mut() = code.status();
+            response
+        }
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, NO_STORE);
@@ -198,16 +198,21 @@ impl Malformed {
 /// Whether a person's browser is going somewhere, rather than a script fetching something.
 #[must_use]
 pub fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
-    if ![Method::GET, Method::HEAD].contains(method) || headers.contains_key("x-requested-with") {
+    if ![Method::GET, Method::HEAD].contains(method) {
         return false;
     }
     let is = |name: &str, wanted: &[u8]| headers.get(name).is_none_or(|value| value.as_bytes() == wanted);
-    is("sec-fetch-mode", b"navigate") && is("sec-fetch-dest", b"document") && accepts_html(headers)
+    accepts_html(headers)
+        && !headers.contains_key("x-requested-with")
+        && is("sec-fetch-mode", b"navigate")
+        && is("sec-fetch-dest", b"document")
 }
 
 /// `text/html` named outright and not with a quality of zero: `*/*` is what scripts send.
 fn accepts_html(headers: &HeaderMap) -> bool {
-    headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).any(|value| {
+    let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    // Scripts say `*/*`: hardly any value is worth taking apart.
+    values.filter(|value| value.len() >= "text/html".len()).any(|value| {
         value.split(',').any(|range| {
             let mut parts = range.split(';').map(str::trim);
             parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("text/html"))
@@ -217,9 +222,7 @@ fn accepts_html(headers: &HeaderMap) -> bool {
 }
 
 fn is_grpc(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+    headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// A response of headers alone: the status of the call, which is not the status of HTTP.

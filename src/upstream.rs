@@ -11,8 +11,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
-use http::{HeaderValue, Method, Request, Response};
-use hyper::body::{Body, Incoming};
+use http::{HeaderValue, Request, Response};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 
@@ -39,8 +39,23 @@ pub enum Failure {
     ResponseTimeout,
     #[error("as many connections as max_connections allows")]
     Full,
+    /// The request went out on a pooled connection that turned out dead: not a byte came back. It
+    /// may be sent again if it is idempotent.
+    #[error("the pooled connection was dead")]
+    DeadLink,
     #[error("the exchange broke off")]
     Exchange(#[source] hyper::Error),
+}
+
+/// The head of a response, and the connection its body comes on.
+pub type Answered = (Response<Incoming>, Lease);
+
+/// Where a request goes, on whose behalf, and how long it may take.
+pub struct Order<'a> {
+    /// See [`Upstream::pick`].
+    pub endpoint: usize,
+    pub record: &'a Record,
+    pub timeouts: &'a UpstreamTimeouts,
 }
 
 /// One worker's connections to one upstream.
@@ -124,45 +139,48 @@ impl Upstream {
         }
     }
 
-    /// Sends a request and waits for the head of its response.
+    /// Sends a request on a pooled connection, or on a new one, and waits for the head of its
+    /// response.
     ///
     /// # Errors
     /// See [`Failure`].
-    pub async fn send(
-        &self,
-        endpoint: usize,
-        request: Request<Outgoing>,
-        record: &Record,
-        timeouts: &UpstreamTimeouts,
-    ) -> Result<(Response<Incoming>, Lease), Failure> {
-        let endpoint = &self.endpoints[endpoint];
+    pub async fn send(&self, order: &Order<'_>, request: Request<Outgoing>) -> Result<Answered, Failure> {
+        let endpoint = &self.endpoints[order.endpoint];
         let mut request = request;
         while let Some(link) = endpoint.take_idle() {
-            let spare = spare_copy(&request);
-            match self.send_on(endpoint, link, request, record, timeouts).await {
+            match self.send_on(link, order, request).await {
                 Ok(answered) => return Ok(answered),
                 // Never written: any other connection will do.
-                Err((Failure::Exchange(_), Some(unsent))) => request = unsent,
+                Err((_, Some(unsent))) => request = unsent,
                 Err((Failure::Exchange(error), None)) if gave_no_answer(&error) => {
-                    let Some(spare) = spare else { return Err(Failure::Exchange(error)) };
-                    request = spare;
-                    break;
+                    return Err(Failure::DeadLink);
                 }
-                Err((failure, _)) => return Err(failure),
+                Err((failure, None)) => return Err(failure),
             }
         }
-        let link = self.connect(endpoint, timeouts).await?;
-        self.send_on(endpoint, link, request, record, timeouts).await.map_err(|(failure, _)| failure)
+        self.send_afresh(order, request).await
+    }
+
+    /// The same on a new connection alone.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn send_afresh(
+        &self,
+        order: &Order<'_>,
+        request: Request<Outgoing>,
+    ) -> Result<Answered, Failure> {
+        let link = self.connect(&self.endpoints[order.endpoint], order.timeouts).await?;
+        self.send_on(link, order, request).await.map_err(|(failure, _)| failure)
     }
 
     async fn send_on(
         &self,
-        endpoint: &Rc<Endpoint>,
         mut link: Link,
+        order: &Order<'_>,
         mut request: Request<Outgoing>,
-        record: &Record,
-        timeouts: &UpstreamTimeouts,
-    ) -> Result<(Response<Incoming>, Lease), (Failure, Option<Request<Outgoing>>)> {
+    ) -> Result<Answered, (Failure, Option<Request<Outgoing>>)> {
+        let Order { record, timeouts, .. } = order;
         request.body_mut().paced_by(&link.shared.flow);
         record.expect_within(clock::ticks(timeouts.response), self.clock.now());
         let mut answer = pin!(link.sender.try_send_request(request));
@@ -175,8 +193,8 @@ impl Upstream {
         match answered {
             Some(Ok(response)) => {
                 record.expect_within(clock::ticks(timeouts.idle), self.clock.now());
-                let clock = Rc::clone(&self.clock);
-                Ok((response, Lease { endpoint: Rc::clone(endpoint), link: Some(link), clock }))
+                let endpoint = Rc::clone(&self.endpoints[order.endpoint]);
+                Ok((response, Lease { endpoint, link: Some(link), clock: Rc::clone(&self.clock) }))
             }
             Some(Err(mut error)) => {
                 let unsent = error.take_message();
@@ -220,10 +238,7 @@ impl Upstream {
     pub fn sweep(&self) {
         let oldest = self.clock.now().saturating_sub(clock::ticks(self.settings.timeouts.idle));
         for endpoint in &self.endpoints {
-            endpoint
-                .idle
-                .borrow_mut()
-                .retain(|link| link.idle_since >= oldest && !link.sender.is_closed());
+            endpoint.idle.borrow_mut().retain(|link| link.idle_since >= oldest && !link.sender.is_closed());
         }
     }
 }
@@ -278,23 +293,6 @@ impl Lease {
         let _ = poll_fn(|cx| sender.poll_ready(cx)).await;
         shared.remains.take()
     }
-}
-
-/// RFC 9110 section 9.2.2.
-fn is_idempotent(method: &Method) -> bool {
-    [Method::GET, Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE].contains(method)
-}
-
-/// What would be sent again, if the request may be.
-fn spare_copy(request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
-    if !is_idempotent(request.method()) || !request.body().is_end_stream() {
-        return None;
-    }
-    let mut copy = Request::new(Outgoing::empty());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    Some(copy)
 }
 
 /// The connection turned out dead: not a byte of an answer came.

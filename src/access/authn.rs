@@ -6,7 +6,7 @@
 //! neither a pass nor a refusal.
 
 use std::cell::{Cell, RefCell};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use http::{HeaderName, HeaderValue};
+use quick_cache::Equivalent;
 use quick_cache::unsync::Cache;
 
 use self::answer::{Answer, SessionState};
@@ -41,6 +42,8 @@ const REFUSED: usize = 10_000;
 /// keeps sessions that began together apart.
 const REFRESH_AT: f64 = 0.7;
 const REFRESH_SPREAD: f64 = 0.2;
+/// Bytes of a token that are hashed.
+const TAIL: usize = 32;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Stytch's word about one credential.
@@ -106,7 +109,7 @@ pub struct Authn {
     needs_profile: bool,
     profile_ttl: i64,
     shared: Shared,
-    known: RefCell<Cache<Box<str>, Rc<Word>>>,
+    known: RefCell<Cache<Key, Rc<Word>>>,
     refused: RefCell<Cache<u64, i64>>,
     hasher: RandomState,
 }
@@ -118,6 +121,44 @@ enum Local {
     Old(Rc<Word>),
     /// Nothing is known of this token.
     Unknown,
+}
+
+/// A credential whose word is remembered.
+struct Key(Box<[u8]>);
+
+/// A credential whose word is looked for.
+struct Sought<'a>(&'a [u8]);
+
+/// The end of a token, where its signature or its randomness stands, tells tokens apart as well as
+/// the whole would. Whether it is the same token is seen by comparing all of it.
+fn tail(token: &[u8]) -> &[u8] {
+    token.last_chunk::<TAIL>().map_or(token, <[u8; TAIL]>::as_slice)
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(tail(&self.0));
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for Key {}
+
+impl Hash for Sought<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(tail(self.0));
+    }
+}
+
+impl Equivalent<Key> for Sought<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        *self.0 == *key.0
+    }
 }
 
 /// The circumstances of a word, all in unix milliseconds but `keys`.
@@ -184,7 +225,7 @@ impl Authn {
         now: i64,
     ) -> Result<Proved, Rejection> {
         if let [credential] = presented.as_slice()
-            && let Some(word) = self.remembered(credential.token.as_str())
+            && let Some(word) = self.remembered(credential.token.as_bytes())
             && self.passes(&word, now)
         {
             self.refresh_ahead(&word, credential.token, now);
@@ -227,7 +268,7 @@ impl Authn {
         let mut failed = None;
         for (credential, word) in open {
             let source = credential.source;
-            let word = word.or_else(|| self.remembered(credential.token.as_str()));
+            let word = word.or_else(|| self.remembered(credential.token.as_bytes()));
             let outcome = match word {
                 // Whose an old word is does not change: to agree, nobody needs to be asked.
                 Some(word) if proved.is_some() && word.is_alive(now) => {
@@ -249,7 +290,7 @@ impl Authn {
 
     /// What the token itself and the memory say.
     async fn locally(self: &Rc<Self>, token: Token<'_>, now: i64) -> Result<Local, Rejection> {
-        if let Some(word) = self.remembered(token.as_str())
+        if let Some(word) = self.remembered(token.as_bytes())
             && self.keys_still_hold(&word)
         {
             if self.passes(&word, now) {
@@ -257,7 +298,7 @@ impl Authn {
             }
             return Ok(Local::Old(word));
         }
-        if self.is_refused(token.as_str(), now) {
+        if self.is_refused(token.as_bytes(), now) {
             return Err(Rejection::new(Code::InvalidCredential, "refused a moment ago"));
         }
         let Token::Jwt(jwt) = token else { return Ok(Local::Unknown) };
@@ -267,20 +308,26 @@ impl Authn {
     }
 
     /// Verifies a JWT, and says with which generation of the keys.
-    async fn verify_jwt(&self, jwt: &str, now: i64) -> Result<(jwt::Verified, u64), Rejection> {
+    async fn verify_jwt(&self, jwt: &[u8], now: i64) -> Result<(jwt::Verified, u64), Rejection> {
+        let Ok(text) = std::str::from_utf8(jwt) else {
+            return Err(Rejection::new(Code::InvalidCredential, "the JWT is not ASCII"));
+        };
         for may_fetch in [true, false] {
             let Some(keys) = self.shared.keys.current() else {
                 return Err(Rejection::new(Code::KeysUnavailable, "no verification keys yet")
                     .retry_after(RETRY_AFTER));
             };
-            match jwt::verify(jwt, &keys, &self.expected, now / 1000) {
+            match jwt::verify(text, &keys, &self.expected, now / 1000) {
                 Ok(verified) => return Ok((verified, keys.generation)),
                 Err(jwt::Error::UnknownKey) if may_fetch => match self.shared.fetcher.fetch().await {
                     fetcher::Outcome::Fetched => {}
                     fetcher::Outcome::CoolingDown => break,
                     fetcher::Outcome::Failed => {
-                        return Err(Rejection::new(Code::KeysUnavailable, "the key set could not be fetched")
-                            .retry_after(RETRY_AFTER));
+                        return Err(Rejection::new(
+                            Code::KeysUnavailable,
+                            "the key set could not be fetched",
+                        )
+                        .retry_after(RETRY_AFTER));
                     }
                 },
                 Err(jwt::Error::UnknownKey) => break,
@@ -361,9 +408,7 @@ impl Authn {
         } else {
             now < word.heard_at.saturating_add(staleness).saturating_add(grace)
         };
-        recent_enough
-            && word.is_alive(now)
-            && (!self.needs_profile || word.identity.profile.is_some())
+        recent_enough && word.is_alive(now) && (!self.needs_profile || word.identity.profile.is_some())
     }
 
     fn refresh_ahead(self: &Rc<Self>, word: &Rc<Word>, token: Token<'_>, now: i64) {
@@ -375,8 +420,8 @@ impl Authn {
         tokio::task::spawn_local(async move {
             let asked = question.clone();
             let token = match &asked {
-                stytch::Credential::Jwt(jwt) => Token::Jwt(jwt),
-                stytch::Credential::Token(token) => Token::Opaque(token),
+                stytch::Credential::Jwt(jwt) => Token::Jwt(jwt.as_bytes()),
+                stytch::Credential::Token(token) => Token::Opaque(token.as_bytes()),
             };
             match this.shared.checker.ask(question, word.heard_at + 1).await {
                 Verdict::Live(answer) => drop(this.remember_answer(token, &answer, word.keys)),
@@ -392,14 +437,14 @@ impl Authn {
         });
     }
 
-    fn remembered(&self, token: &str) -> Option<Rc<Word>> {
-        self.known.borrow_mut().get(token).map(Rc::clone)
+    fn remembered(&self, token: &[u8]) -> Option<Rc<Word>> {
+        self.known.borrow_mut().get(&Sought(token)).map(Rc::clone)
     }
 
     /// Takes down a JWT that was verified here: Stytch's word as of its `iat`.
     fn remember_local(
         &self,
-        jwt: &str,
+        jwt: &[u8],
         verified: jwt::Verified,
         keys: u64,
         now: i64,
@@ -413,13 +458,17 @@ impl Authn {
         let state = self.shared.registry.state(&identity);
         let learned = state.profile().filter(|_| self.needs_profile);
         identity.profile = learned.as_ref().map(|learned| Arc::clone(&learned.profile));
-        let word = Rc::new(self.word(Arc::new(identity), state, Heard {
-            at: verified.issued_at.saturating_mul(1000),
-            expires,
-            keys,
-            profile_at: learned.map_or(i64::MIN / 2, |learned| learned.at),
-        }));
-        self.known.borrow_mut().insert(jwt.into(), Rc::clone(&word));
+        let word = Rc::new(self.word(
+            Arc::new(identity),
+            state,
+            Heard {
+                at: verified.issued_at.saturating_mul(1000),
+                expires,
+                keys,
+                profile_at: learned.map_or(i64::MIN / 2, |learned| learned.at),
+            },
+        ));
+        self.known.borrow_mut().insert(Key(jwt.into()), Rc::clone(&word));
         Ok(word)
     }
 
@@ -432,10 +481,11 @@ impl Authn {
         }
         let heard = Heard { at: answer.heard_at, expires: i64::MAX, keys, profile_at: answer.heard_at };
         let mut known = self.known.borrow_mut();
-        let same = answer.session_token.expose();
-        if same != token.as_str() {
-            let word = self.word(Arc::clone(&answer.identity), Arc::clone(&state), Heard { keys: 0, ..heard });
-            known.insert(same.into(), Rc::new(word));
+        let same = answer.session_token.expose().as_bytes();
+        if same != token.as_bytes() {
+            let word =
+                self.word(Arc::clone(&answer.identity), Arc::clone(&state), Heard { keys: 0, ..heard });
+            known.insert(Key(same.into()), Rc::new(word));
         }
         let word = self.word(Arc::clone(&answer.identity), state, heard);
         word.fresh.replace(Some(Fresh {
@@ -444,7 +494,7 @@ impl Authn {
             expires_at: answer.identity.session.as_ref().and_then(|session| session.expires_at),
         }));
         let word = Rc::new(word);
-        known.insert(token.as_str().into(), Rc::clone(&word));
+        known.insert(Key(token.as_bytes().into()), Rc::clone(&word));
         word
     }
 
@@ -487,24 +537,26 @@ impl Authn {
     }
 
     fn forget(&self, token: Token<'_>, now: i64) {
-        self.known.borrow_mut().remove(token.as_str());
-        self.remember_refused(token.as_str(), now);
+        self.known.borrow_mut().remove(&Sought(token.as_bytes()));
+        self.remember_refused(token.as_bytes(), now);
     }
 
-    fn remember_refused(&self, token: &str, now: i64) {
+    fn remember_refused(&self, token: &[u8], now: i64) {
         let until = now + clock::span(self.settings.negative_ttl);
         self.refused.borrow_mut().insert(self.hasher.hash_one(token), until);
     }
 
-    fn is_refused(&self, token: &str, now: i64) -> bool {
+    fn is_refused(&self, token: &[u8], now: i64) -> bool {
         self.refused.borrow_mut().get(&self.hasher.hash_one(token)).is_some_and(|until| now < *until)
     }
 }
 
+/// Only tokens whose bytes were checked get here, so nothing is lost.
 fn question(token: Token<'_>) -> stytch::Credential {
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
     match token {
-        Token::Jwt(jwt) => stytch::Credential::Jwt(jwt.to_owned()),
-        Token::Opaque(token) => stytch::Credential::Token(token.to_owned()),
+        Token::Jwt(jwt) => stytch::Credential::Jwt(text(jwt)),
+        Token::Opaque(token) => stytch::Credential::Token(text(token)),
     }
 }
 

@@ -27,11 +27,11 @@ pub enum Source {
     Query,
 }
 
-/// The two forms a credential can have. The bytes are as the client sent them.
+/// The two forms a credential can have, in the bytes that the client sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Token<'a> {
-    Jwt(&'a str),
-    Opaque(&'a str),
+    Jwt(&'a [u8]),
+    Opaque(&'a [u8]),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -130,23 +130,22 @@ impl<'a> Token<'a> {
     /// Whether a JWT is one is seen when it is verified.
     fn parse(value: &'a [u8]) -> Result<Self, Rejection> {
         let invalid = |reason| Rejection::new(Code::InvalidCredential, reason);
-        let text = std::str::from_utf8(value).map_err(|_| invalid("the credential is not ASCII"))?;
         if memchr::memchr(b'.', value).is_some() {
             if value.len() > MAX_JWT {
                 return Err(invalid("the JWT is too long"));
             }
-            return Ok(Self::Jwt(text));
+            return Ok(Self::Jwt(value));
         }
         if is_opaque(value) {
-            return Ok(Self::Opaque(text));
+            return Ok(Self::Opaque(value));
         }
         Err(invalid("the credential has the form of neither a JWT nor a session token"))
     }
 
     #[must_use]
-    pub const fn as_str(self) -> &'a str {
+    pub const fn as_bytes(self) -> &'a [u8] {
         match self {
-            Self::Jwt(text) | Self::Opaque(text) => text,
+            Self::Jwt(bytes) | Self::Opaque(bytes) => bytes,
         }
     }
 }
@@ -243,19 +242,23 @@ pub fn names_own_cookie(settings: &config::Session, headers: &HeaderMap) -> bool
 }
 
 fn withhold_cookies(settings: &config::Session, headers: &mut HeaderMap) {
-    let ours = |pair: &[u8]| is_own_cookie(settings, pair);
-    let any = names_own_cookie(settings, headers);
+    let ours = |pair: &&[u8]| is_own_cookie(settings, pair);
+    let mut kept = Vec::new();
+    let mut any = false;
+    for value in headers.get_all(header::COOKIE) {
+        for pair in cookies(value.as_bytes()) {
+            if ours(&pair) {
+                any = true;
+            } else if !pair.is_empty() {
+                if !kept.is_empty() {
+                    kept.extend_from_slice(b"; ");
+                }
+                kept.extend_from_slice(pair);
+            }
+        }
+    }
     if !any {
         return;
-    }
-    let mut kept = Vec::new();
-    for value in headers.get_all(header::COOKIE) {
-        for pair in cookies(value.as_bytes()).filter(|pair| !ours(pair) && !pair.is_empty()) {
-            if !kept.is_empty() {
-                kept.extend_from_slice(b"; ");
-            }
-            kept.extend_from_slice(pair);
-        }
     }
     match HeaderValue::from_maybe_shared(bytes::Bytes::from(kept)) {
         Ok(value) if !value.is_empty() => {

@@ -24,7 +24,9 @@ pub(super) fn check(
     }
     match comes_from(head.headers, public_authority) {
         Origin::Ours | Origin::NoBrowser => Ok(()),
-        Origin::Another => Err(Rejection::new(Code::CrossSiteRequest, "a cookie credential from another site")),
+        Origin::Another => {
+            Err(Rejection::new(Code::CrossSiteRequest, "a cookie credential from another site"))
+        }
     }
 }
 

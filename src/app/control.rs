@@ -42,9 +42,7 @@ impl Control {
     /// old ones end when nobody holds their handles any more.
     pub(super) fn connect(&mut self, config: &Config) -> Result<authn::Shared, stytch::Unusable> {
         let session = (config.session.capacity, config.session.negative_ttl);
-        let same = |connected: &&Connected| {
-            connected.stytch == config.stytch && connected.session == session
-        };
+        let same = |connected: &&Connected| connected.stytch == config.stytch && connected.session == session;
         if self.connected.as_ref().filter(same).is_none() {
             self.connected = Some(self.start(config, session)?);
         }
@@ -58,7 +56,11 @@ impl Control {
         })
     }
 
-    fn start(&self, config: &Config, session: (usize, std::time::Duration)) -> Result<Connected, stytch::Unusable> {
+    fn start(
+        &self,
+        config: &Config,
+        session: (usize, std::time::Duration),
+    ) -> Result<Connected, stytch::Unusable> {
         let settings = &config.stytch;
         let client = Client::new(
             &settings.api_url,
@@ -70,7 +72,9 @@ impl Control {
         let keys = self
             .connected
             .as_ref()
-            .filter(|old| old.stytch.project_id == settings.project_id && old.stytch.api_url == settings.api_url)
+            .filter(|old| {
+                old.stytch.project_id == settings.project_id && old.stytch.api_url == settings.api_url
+            })
             .map(|old| old.keys.clone())
             .unwrap_or_default();
         let cache = settings

@@ -6,10 +6,14 @@
 //! nor digit folded to `-`. That is wider than any one server needs and costs only names nobody
 //! uses.
 
+use arrayvec::ArrayVec;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Every name that starts so is owned, whether any route sets it or not (DESIGN.md section 5).
 const PREFIX: &[u8] = b"x-stytch-";
+
+/// Aliases removed in one pass; a request that brings more takes further passes.
+const AT_ONCE: usize = 8;
 
 /// All names the gateway could set on any route.
 #[derive(Debug, Clone, Default)]
@@ -55,14 +59,17 @@ impl Owned {
         headers.keys().find(|name| self.is_alias(name))
     }
 
-    /// Removes every value of every alias. Allocates only when there is one.
+    /// Removes every value of every alias: one pass over the names where there are few.
     pub fn strip(&self, headers: &mut HeaderMap) {
-        if self.first_alias(headers).is_none() {
-            return;
-        }
-        let aliases: Vec<_> = headers.keys().filter(|name| self.is_alias(name)).cloned().collect();
-        for name in aliases {
-            headers.remove(name);
+        loop {
+            let mut aliases = ArrayVec::<HeaderName, AT_ONCE>::new();
+            aliases.extend(headers.keys().filter(|name| self.is_alias(name)).take(AT_ONCE).cloned());
+            for name in &aliases {
+                headers.remove(name);
+            }
+            if !aliases.is_full() {
+                return;
+            }
         }
     }
 }

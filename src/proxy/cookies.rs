@@ -39,7 +39,8 @@ pub fn write_back(session: &Session, fresh: &Fresh, headers: &mut HeaderMap) {
         .map(|at| at.strftime("; Expires=%a, %d %b %Y %H:%M:%S GMT").to_string())
         .unwrap_or_default();
     let attributes = attributes(session);
-    for (name, value) in [(&session.cookie, &fresh.session_token), (&session.jwt_cookie, &fresh.session_jwt)] {
+    for (name, value) in [(&session.cookie, &fresh.session_token), (&session.jwt_cookie, &fresh.session_jwt)]
+    {
         let cookie = format!("{name}={}; Path=/{attributes}{expires}", value.expose());
         if let Ok(mut cookie) = HeaderValue::try_from(cookie) {
             cookie.set_sensitive(true);

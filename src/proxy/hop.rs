@@ -6,14 +6,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 /// Names that a `Connection` header may not take away: they frame the message, or are ours.
 const NEVER_NOMINATED: [HeaderName; 4] =
     [header::HOST, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::TE];
-/// More names than a `Connection` header has any use for.
-const MAX_NOMINATED: usize = 16;
+/// All hop-by-hop names, and more than a `Connection` header has any use for.
+const MAX_GONE: usize = 32;
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
-
-/// Whether a header never goes further than this hop. hyper frames both sides by itself.
+/// Whether a header never goes further than this hop. hyper frames both sides by itself, and
+/// answers `Expect` itself.
 #[must_use]
 pub fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(
@@ -27,14 +24,8 @@ pub fn is_hop_by_hop(name: &HeaderName) -> bool {
             | "transfer-encoding"
             | "upgrade"
             | "http2-settings"
+            | "expect"
     )
-}
-
-/// Whether `Connection` holds an option that is not about connections: a header that its sender
-/// wants removed.
-#[must_use]
-pub fn nominates(connection: &HeaderValue) -> bool {
-    tokens(connection).any(|token| !is_connection_option(token))
 }
 
 fn is_connection_option(token: &[u8]) -> bool {
@@ -49,33 +40,29 @@ fn tokens(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
 
 /// Removes the hop-by-hop headers of a message, and those its `Connection` headers name. Done
 /// before anything of ours is set, so that nothing of ours can be named away.
+///
+/// One pass over the names, and nothing more for a message without such headers.
 pub fn strip(headers: &mut HeaderMap) {
-    let mut named = ArrayVec::<HeaderName, MAX_NOMINATED>::new();
-    for value in headers.get_all(header::CONNECTION) {
-        for token in tokens(value).filter(|token| !is_connection_option(token)) {
-            if let Ok(name) = HeaderName::from_bytes(token)
-                && !NEVER_NOMINATED.contains(&name)
-            {
-                let _ = named.try_push(name);
-            }
+    let mut gone = ArrayVec::<HeaderName, MAX_GONE>::new();
+    for name in headers.keys().filter(|name| is_hop_by_hop(name)) {
+        let _ = gone.try_push(name.clone());
+    }
+    if gone.contains(&header::CONNECTION) {
+        for value in headers.get_all(header::CONNECTION) {
+            gone.extend(nominated(value).take(gone.remaining_capacity()));
         }
     }
-    for name in named {
+    for name in gone {
         headers.remove(name);
     }
-    for name in [
-        header::CONNECTION,
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        header::PROXY_AUTHENTICATE,
-        header::PROXY_AUTHORIZATION,
-        header::TE,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-        HTTP2_SETTINGS,
-    ] {
-        headers.remove(name);
-    }
+}
+
+/// The headers that a `Connection` value names, but for those that frame or route the message.
+fn nominated(connection: &HeaderValue) -> impl Iterator<Item = HeaderName> {
+    tokens(connection)
+        .filter(|token| !is_connection_option(token))
+        .filter_map(|token| HeaderName::from_bytes(token).ok())
+        .filter(|name| !NEVER_NOMINATED.contains(name))
 }
 
 /// Removes from trailers what would frame, route or authenticate the message had it been a header
@@ -131,14 +118,16 @@ mod tests {
 
     #[test]
     fn the_framing_cannot_be_nominated_away() {
-        let mut headers = map(&[("connection", "host, content-length"), ("host", "a"), ("content-length", "1")]);
+        let mut headers =
+            map(&[("connection", "host, content-length"), ("host", "a"), ("content-length", "1")]);
         strip(&mut headers);
         assert_eq!(headers, map(&[("host", "a"), ("content-length", "1")]));
     }
 
     #[test]
     fn every_hop_by_hop_header_is_known_as_one() {
-        for name in ["connection", "keep-alive", "proxy-authorization", "te", "transfer-encoding", "upgrade"] {
+        for name in ["connection", "keep-alive", "proxy-authorization", "te", "transfer-encoding", "upgrade"]
+        {
             let mut headers = map(&[(name, "x")]);
             assert!(is_hop_by_hop(headers.keys().next().unwrap()));
             strip(&mut headers);

@@ -51,14 +51,11 @@ impl Generator {
 
     /// Both values are slices of one allocation.
     fn make(&self) -> (HeaderValue, HeaderValue) {
-        let mut text = Vec::with_capacity(TRACEPARENT_LENGTH);
-        text.extend_from_slice(b"00-");
-        hex(&mut text, self.random());
-        hex(&mut text, self.random());
-        text.push(b'-');
-        hex(&mut text, self.random());
-        text.extend_from_slice(b"-01");
-        let text = Bytes::from(text);
+        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-01";
+        hex(&mut text[3..19], self.random());
+        hex(&mut text[19..35], self.random());
+        hex(&mut text[36..52], self.random());
+        let text = Bytes::copy_from_slice(&text);
         let value = |bytes| HeaderValue::from_maybe_shared(bytes).unwrap_or(HeaderValue::from_static(""));
         (value(text.slice(3..3 + ID)), value(text))
     }
@@ -73,17 +70,18 @@ impl Generator {
     }
 }
 
-fn hex(text: &mut Vec<u8>, number: u64) {
+fn hex(text: &mut [u8], number: u64) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for byte in number.to_be_bytes() {
-        text.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    for (place, byte) in text.chunks_exact_mut(2).zip(number.to_be_bytes()) {
+        place.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
     }
 }
 
 /// W3C Trace Context section 3.2, version 00, with ids that are not all zero.
 fn is_traceparent(value: &[u8]) -> bool {
     let is_hex = |part: &[u8]| part.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let (Some(trace), Some(span), Some(flags)) = (value.get(3..35), value.get(36..52), value.get(53..55)) else {
+    let (Some(trace), Some(span), Some(flags)) = (value.get(3..35), value.get(36..52), value.get(53..55))
+    else {
         return false;
     };
     value.len() == TRACEPARENT_LENGTH

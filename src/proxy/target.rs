@@ -37,7 +37,11 @@ pub(super) fn read<B>(request: &Request<B>) -> Result<Target<'_>, Rejection> {
         return Err(Rejection::new(Code::BadRequest, "the target and Host name different hosts"));
     }
     let raw = request.uri().path();
-    let normal = if raw == "*" { path::Normal { path: raw.into(), encoded_slash: false } } else { path::normalise(raw)? };
+    let normal = if raw == "*" {
+        path::Normal { path: raw.into(), encoded_slash: false }
+    } else {
+        path::normalise(raw)?
+    };
     Ok(Target {
         host: named.map_or(Cow::Borrowed(""), |named| named.host),
         path: normal.path,
@@ -129,9 +133,13 @@ mod tests {
 
     #[test]
     fn reserved_paths_are_known() {
-        for (path, reserved) in
-            [("/_stytch", true), ("/_stytch/", true), ("/_stytch/login", true), ("/_stytchy", false), ("/", false)]
-        {
+        for (path, reserved) in [
+            ("/_stytch", true),
+            ("/_stytch/", true),
+            ("/_stytch/login", true),
+            ("/_stytchy", false),
+            ("/", false),
+        ] {
             assert_eq!(read(&request(path, Some("h"))).unwrap().is_reserved(), reserved, "{path}");
         }
     }

@@ -32,10 +32,14 @@ impl Wanted {
         let mut protocols = headers.get_all(header::UPGRADE).iter();
         let protocol = protocols.next().filter(|_| protocols.next().is_none())?;
         let asked = headers.get_all(header::CONNECTION).iter().any(|value| {
-            value.as_bytes().split(|byte| *byte == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+            value
+                .as_bytes()
+                .split(|byte| *byte == b',')
+                .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
         });
         let bytes = protocol.as_bytes();
-        let one = !bytes.is_empty() && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._/".contains(byte));
+        let one = !bytes.is_empty()
+            && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._/".contains(byte));
         let http = bytes.len() >= 2 && bytes[..2].eq_ignore_ascii_case(b"h2")
             || bytes.len() >= 4 && bytes[..4].eq_ignore_ascii_case(b"http");
         (asked && one && !http).then(|| Self(protocol.clone()))
@@ -69,11 +73,13 @@ where
     let Far { remains: mut upstream, exchange } = far;
     let mut client = Guarded::new(near.stream, Rc::clone(&record), clock);
     exchange.sent(upstream.read.len());
-    if upstream.stream.write_all(&near.read).await.is_err() || client.write_all(&upstream.read).await.is_err() {
+    if upstream.stream.write_all(&near.read).await.is_err() || client.write_all(&upstream.read).await.is_err()
+    {
         return;
     }
     record.received(near.read.len() as u64);
-    let mut copying = std::pin::pin!(copy_bidirectional_with_sizes(&mut client, &mut upstream.stream, BUFFER, BUFFER));
+    let mut copying =
+        std::pin::pin!(copy_bidirectional_with_sizes(&mut client, &mut upstream.stream, BUFFER, BUFFER));
     let carried = std::future::poll_fn(|cx| {
         record.polled_by(cx);
         if record.end() == Some(End::Abruptly) {
@@ -107,7 +113,10 @@ mod tests {
         assert!(!wanted(&[("connection", "upgrade")]));
         assert!(!wanted(&[("connection", "upgrade"), ("upgrade", "websocket, h2c")]));
         for protocol in ["h2c", "H2C", "HTTP/2.0"] {
-            assert!(!wanted(&[("connection", "upgrade, http2-settings"), ("upgrade", protocol)]), "{protocol}");
+            assert!(
+                !wanted(&[("connection", "upgrade, http2-settings"), ("upgrade", protocol)]),
+                "{protocol}"
+            );
         }
     }
 }

@@ -1,19 +1,31 @@
 //! The page a person sees who is turned back. Plain HTML with its own few lines of style.
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderValue, Response, header};
 
 use crate::access::rejection::Code;
 
 /// No script, no request to anywhere, no frame; the one style sheet by its digest.
-pub(super) const POLICY: HeaderValue = HeaderValue::from_static(
+const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'sha256-hvQ+9+jbGbF4SZtxvLVoa3BpkAHXy4V+/JPlqPZ0O/A='; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
 );
 
 const STYLE: &str = ":root{color-scheme:light dark}body{font:1rem/1.5 system-ui,sans-serif;margin:0;display:grid;min-height:100vh;place-items:center}main{max-width:34rem;padding:1.5rem}h1{font-size:1.5rem;line-height:1.25;margin:.25rem 0 1rem}.status{margin:0;opacity:.75}dl{display:grid;grid-template-columns:max-content 1fr;gap:.25rem 1rem;margin:0;font-size:.875rem}dt{opacity:.75}dd{margin:0;overflow-wrap:anywhere}";
 
+/// The page for a code, with the headers that go with any page of ours.
+pub(super) fn response(code: Code, request_id: &str) -> Response<Bytes> {
+    let mut response = Response::new(refusal(code, request_id));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    *response.status_mut() = code.status();
+    response
+}
+
 /// Every value comes from our own tables, but the request id, which is hexadecimal or checked.
-pub(super) fn refusal(code: Code, request_id: &str) -> Bytes {
+fn refusal(code: Code, request_id: &str) -> Bytes {
     let (title, status) = (code.title(), code.status());
     let what = status.canonical_reason().unwrap_or_default();
     let request_id = escape(request_id);

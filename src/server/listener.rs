@@ -51,8 +51,7 @@ pub fn bind(listen: &Listen, workers: usize) -> io::Result<(Vec<Bound>, String)>
         }
         Listen::Unix(path) => {
             let socket = unix(path)?;
-            let sockets: io::Result<_> =
-                (0..workers).map(|_| socket.try_clone().map(Bound::Unix)).collect();
+            let sockets: io::Result<_> = (0..workers).map(|_| socket.try_clone().map(Bound::Unix)).collect();
             Ok((sockets?, format!("unix:{}", path.display())))
         }
     }

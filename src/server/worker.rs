@@ -203,8 +203,7 @@ impl Worker {
         let service = service_fn(|request| Rc::clone(&door).serve(request));
         let refusal = |why| self.malformed(&record, why);
         let clock = Rc::clone(&self.clock);
-        let remains =
-            connection::serve(stream, Rc::clone(&record), clock, &builder, service, refusal).await;
+        let remains = connection::serve(stream, Rc::clone(&record), clock, &builder, service, refusal).await;
         if let (Some(near), Some(far)) = (remains, record.take_tunnel()) {
             let _upgraded = self.metrics.upgrade();
             tunnel::run(near, far, Rc::clone(&record), Rc::clone(&self.clock)).await;

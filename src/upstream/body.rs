@@ -63,10 +63,7 @@ impl Body for Outgoing {
     type Data = Bytes;
     type Error = Error;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let Some(streaming) = &mut self.get_mut().0 else { return Poll::Ready(None) };
         if let Some(flow) = &streaming.flow {
             ready!(flow.poll_room(cx));

@@ -206,7 +206,10 @@ impl Checker {
         match error {
             Error::RateLimited { retry_after } => {
                 let wait = self.backoff.begin(*retry_after);
-                tracing::warn!(wait_ms = wait.as_millis() as u64, "Stytch's rate limit is reached; backing off");
+                tracing::warn!(
+                    wait_ms = wait.as_millis() as u64,
+                    "Stytch's rate limit is reached; backing off"
+                );
                 wait
             }
             Error::OwnCredentials { .. } => {

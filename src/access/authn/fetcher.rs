@@ -12,8 +12,8 @@ use super::keys::{COOLDOWN, KeySet, Keys};
 use crate::clock;
 use crate::metrics::{self, CallOutcome, KeysFetch, Metrics};
 use crate::readiness::Pending;
-use crate::stytch::types::{Jwk, Jwks};
 use crate::stytch::Client;
+use crate::stytch::types::{Jwk, Jwks};
 
 /// Between attempts while there are no keys at all.
 const FIRST_RETRY: Duration = Duration::from_millis(250);

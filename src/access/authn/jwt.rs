@@ -159,11 +159,7 @@ fn check(mut claims: Map<String, Value>, expected: &Expected, now: i64) -> Resul
 }
 
 /// REFERENCE.md 4.3: the kind follows from the claims alone, and what fits none is refused.
-fn classify(
-    subject: String,
-    mut claims: Map<String, Value>,
-    vertical: Vertical,
-) -> Result<Identity, Error> {
+fn classify(subject: String, mut claims: Map<String, Value>, vertical: Vertical) -> Result<Identity, Error> {
     let organization = claims.remove(ORGANIZATION);
     match claims.remove(SESSION) {
         Some(Value::Object(session)) => session_identity(subject, session, organization, claims, vertical),

@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::{Batch, HAND_OVER_AT, Message, QUEUE};
 use crate::config::LogTarget;
@@ -97,6 +98,10 @@ impl Shared {
     }
 }
 
+/// How long the writer rests after a batch. Whoever hands over the next one meanwhile need not
+/// wake it, which would cost a worker more than its lines did; the queue holds enough for as long.
+const REST: Duration = Duration::from_millis(10);
+
 /// Writes what is handed over until nobody is left to hand over anything.
 pub(super) fn run(sink: Sink, batches: &Receiver<Message>, shared: &Shared) {
     let mut writer = Writer { sink, failing: false };
@@ -109,6 +114,7 @@ pub(super) fn run(sink: Sink, batches: &Receiver<Message>, shared: &Shared) {
                 shared.lost(LogLoss::WriteFailed, batch.lines);
             }
             shared.give_back(batch.bytes);
+            std::thread::sleep(REST);
         }
     }
 }
