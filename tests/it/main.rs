@@ -1,0 +1,8 @@
+//! Tests that talk to a running gateway, as its clients, its upstreams and Stytch do.
+//!
+//! One binary, a file for each door or subject; `world` sets the scene.
+
+mod client;
+mod echo;
+mod harness;
+mod world;
