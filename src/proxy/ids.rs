@@ -6,6 +6,8 @@ use std::hash::{BuildHasher, RandomState};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use crate::identity::owned::same;
+
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
@@ -92,6 +94,12 @@ fn is_traceparent(value: &[u8]) -> bool {
         && [trace, span].into_iter().all(|id| id.iter().any(|digit| *digit != b'0'))
 }
 
+fn is_alias(name: &HeaderName) -> bool {
+    let folded = b"x-request-id";
+    let name = name.as_str().as_bytes();
+    name.len() == folded.len() && name != folded && same(folded, name)
+}
+
 fn is_plain(id: &[u8]) -> bool {
     (1..=LONGEST_FOREIGN_ID).contains(&id.len())
         && id.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte))
@@ -108,7 +116,11 @@ impl Ids {
         self.traceparent.to_str().unwrap_or_default().get(3..35).unwrap_or_default()
     }
 
+    /// Also removes what a server could take for `X-Request-Id` beside ours.
     pub fn set(&self, headers: &mut HeaderMap) {
+        while let Some(alias) = headers.keys().find(|name| is_alias(name)).cloned() {
+            headers.remove(alias);
+        }
         headers.insert(REQUEST_ID, self.request_id.clone());
         headers.insert(TRACEPARENT, self.traceparent.clone());
         if self.fresh_trace {
