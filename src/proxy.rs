@@ -39,7 +39,7 @@ mod target;
 pub mod tunnel;
 
 /// Signed by the gateway alone: an upstream that echoes it must not hand it to a client.
-const ASSERTION: HeaderName = HeaderName::from_static("x-stytch-assertion");
+pub(crate) const ASSERTION: HeaderName = HeaderName::from_static("x-stytch-assertion");
 
 /// One connection's way into the proxy.
 pub struct Door {
