@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use http::uri::PathAndQuery;
-use http::{Request, Uri, header};
+use http::{Method, Request, Uri, header};
 
 use crate::access::credential;
 use crate::access::host;
@@ -37,11 +37,10 @@ pub(super) fn read<B>(request: &Request<B>) -> Result<Target<'_>, Rejection> {
         return Err(Rejection::new(Code::BadRequest, "the target and Host name different hosts"));
     }
     let raw = request.uri().path();
-    let normal = if raw == "*" {
-        path::Normal { path: raw.into(), encoded_slash: false }
-    } else {
-        path::normalise(raw)?
-    };
+    if raw == "*" && request.method() != Method::OPTIONS {
+        return Err(Rejection::new(Code::BadRequest, "the target `*` of a method other than OPTIONS"));
+    }
+    let normal = if raw == "*" { path::Normal { path: raw.into(), encoded_slash: false } } else { path::normalise(raw)? };
     Ok(Target {
         host: named.map_or(Cow::Borrowed(""), |named| named.host),
         path: normal.path,
@@ -51,9 +50,11 @@ pub(super) fn read<B>(request: &Request<B>) -> Result<Target<'_>, Rejection> {
 }
 
 impl Target<'_> {
+    /// Parameters are no part of the name for servers that know of them.
     #[must_use]
     pub(super) fn is_reserved(&self) -> bool {
-        self.path.strip_prefix(RESERVED).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        let ends = |rest: &str| rest.is_empty() || rest.starts_with(['/', ';']) || rest.starts_with("%3B");
+        self.path.strip_prefix(RESERVED).is_some_and(ends)
     }
 
     /// What the upstream is asked for, when that is not the target exactly as it came.
@@ -133,13 +134,9 @@ mod tests {
 
     #[test]
     fn reserved_paths_are_known() {
-        for (path, reserved) in [
-            ("/_stytch", true),
-            ("/_stytch/", true),
-            ("/_stytch/login", true),
-            ("/_stytchy", false),
-            ("/", false),
-        ] {
+        for (path, reserved) in
+            [("/_stytch", true), ("/_stytch/", true), ("/_stytch/login", true), ("/_stytch;x/login", true), ("/_stytch%3b", true), ("/_stytchy", false), ("/", false)]
+        {
             assert_eq!(read(&request(path, Some("h"))).unwrap().is_reserved(), reserved, "{path}");
         }
     }
