@@ -2,6 +2,7 @@
 //!
 //! One binary, a file for each door or subject; `world` sets the scene.
 
+mod attacks;
 mod client;
 mod echo;
 mod harness;

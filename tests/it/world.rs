@@ -383,7 +383,8 @@ impl World {
         self.logged()
     }
 
-    fn logged(&self) -> Vec<Value> {
+    /// The access log as far as it is written.
+    pub(crate) fn logged(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.places.directory.join("access.log")).unwrap_or_default();
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         let lines = whole.lines().map(|line| serde_json::from_str(line).expect("a line is JSON"));
