@@ -10,16 +10,19 @@ use crate::echo::Received;
 use crate::world::World;
 
 mod access;
+mod cookies;
 mod forwarded;
 mod hop;
 mod identity;
+mod jwt;
 mod paths;
 
 /// The rows of each class, as far as they are this module's.
-const CLASSES: [(char, u32); 5] = [('a', 21), ('b', 9), ('c', 15), ('d', 27), ('e', 17)];
+const CLASSES: [(char, u32); 7] =
+    [('a', 21), ('b', 9), ('c', 15), ('d', 27), ('e', 17), ('i', 37), ('j', 21)];
 
 /// Rows without a test here: each comes with the part that it is about.
-const WITH_OTHER_PARTS: [(&str, &str); 8] = [
+const WITH_OTHER_PARTS: [(&str, &str); 9] = [
     ("a03", "forward-auth"),
     ("a09", "nothing: no rule looks at request headers"),
     ("b09", "HTTP/2"),
@@ -28,6 +31,7 @@ const WITH_OTHER_PARTS: [(&str, &str); 8] = [
     ("d27", "forward-auth"),
     ("e15", "nothing: there are no regular expressions"),
     ("e17", "nothing: request bodies are not looked at"),
+    ("i37", "nothing: what an attacker could time is local work of microseconds, and Stytch is not asked"),
 ];
 
 /// The identity headers that arrived, in order of their names.
