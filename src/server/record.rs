@@ -108,7 +108,8 @@ impl Record {
         self.deadline.set(0);
         self.phase_since.set(now);
         let mut framing = self.framing.borrow_mut();
-        if framing.is_held() {
+        // A request that is held may stand behind others, which end before it begins.
+        if framing.is_held() && framing.messages() == self.requests.get() {
             framing.resume();
             self.wake();
         }
@@ -153,10 +154,10 @@ impl Record {
         self.upgraded.take()
     }
 
-    /// Whether nothing is under way and nothing unwritten.
+    /// Whether nothing is under way, waiting to begin or unwritten.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        !self.in_flight.get() && self.flushed.get()
+        !self.in_flight.get() && self.flushed.get() && self.framing.borrow().messages() == self.requests.get()
     }
 
     pub fn set_flushed(&self, flushed: bool) {
