@@ -5,14 +5,21 @@
 //! servers to read one request differently. Here they are refused (DESIGN.md section 3).
 //!
 //! What holds: a byte is passed on only after it was judged, so hyper never sees the end of a head
-//! that was refused; the state is a few words, nothing is buffered and nothing allocated; a head
-//! may arrive in any number of pieces and is read the same.
+//! that was refused, and sees none that it would refuse itself; the state is a few words, nothing
+//! is buffered and nothing allocated; wherever the bytes were split, the verdict is the same and
+//! falls on the same byte.
 
 use std::ops::RangeInclusive;
 
 /// The longest request target, in bytes.
 const MAX_TARGET: usize = 8 * 1024;
 const MAX_METHOD: usize = 24;
+/// hyper takes names of up to 64 KiB and fails on longer ones; nobody needs a fraction of it.
+const MAX_NAME: usize = 256;
+/// hyper takes less than 16 KiB of trailers, whatever the limit on heads is.
+const MAX_TRAILERS: usize = 8 * 1024;
+/// An IPv6 address has no more.
+const MAX_ADDRESS_COLONS: u8 = 7;
 /// Chunk extensions of one message, in bytes: nobody needs more, and they cost without progress.
 const MAX_EXTENSIONS: usize = 4 * 1024;
 /// Hexadecimal digits of a chunk size: 15 cannot overflow 64 bits.
@@ -53,7 +60,12 @@ enum State {
     /// Between messages: nothing of the next head has arrived.
     Start,
     Method,
+    TargetStart,
+    Scheme,
+    Authority(Part),
+    /// Path and query.
     Target,
+    Asterisk,
     Version,
     RequestLineEnd,
     LineStart,
@@ -76,6 +88,27 @@ enum State {
     Held,
     /// Another protocol: nothing is looked at any more.
     Tunnel,
+}
+
+/// Where in `host:port` the next byte stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Start,
+    Name,
+    Address,
+    AddressEnd,
+    PortStart,
+    Port,
+}
+
+/// What of a method decides how its request is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verb {
+    Connect,
+    Options,
+    /// Comes without a body as a rule.
+    Plain,
+    Other,
 }
 
 /// A header whose value decides about framing.
@@ -106,7 +139,7 @@ impl Interest {
 pub struct Framing {
     state: State,
     interest: Interest,
-    /// The part of a name, value or target that must be known, lower-case.
+    /// The part of a method, scheme, name or value that must be known, lower-case.
     word: [u8; WORD],
     word_len: usize,
     /// Bytes of the current method, target or name.
@@ -119,8 +152,12 @@ pub struct Framing {
     hosts: u8,
     upgrade: bool,
     http_10: bool,
-    connect: bool,
+    verb: Verb,
+    /// Colons of the address in brackets in the target.
+    colons: u8,
     in_trailers: bool,
+    /// Heads that were passed to their end.
+    messages: u32,
     max_head_bytes: usize,
     max_headers: usize,
 }
@@ -149,8 +186,10 @@ impl Framing {
             hosts: 0,
             upgrade: false,
             http_10: false,
-            connect: false,
+            verb: Verb::Other,
+            colons: 0,
             in_trailers: false,
+            messages: 0,
             max_head_bytes,
             max_headers,
         }
@@ -166,19 +205,31 @@ impl Framing {
     #[must_use]
     pub const fn in_head(&self) -> bool {
         !self.in_trailers
-            && matches!(
+            && !matches!(
                 self.state,
-                State::Method
-                    | State::Target
-                    | State::Version
-                    | State::RequestLineEnd
-                    | State::LineStart
-                    | State::Name
-                    | State::ValueStart
-                    | State::Value
-                    | State::LineEnd
-                    | State::HeadEnd
+                State::Start
+                    | State::Body(_)
+                    | State::ChunkSize { .. }
+                    | State::ChunkExtension(_)
+                    | State::ChunkSizeEnd(_)
+                    | State::ChunkData(_)
+                    | State::ChunkDataEnd
+                    | State::ChunkDataEndLf
+                    | State::Held
+                    | State::Tunnel
             )
+    }
+
+    /// Whether the next byte is content of a body, rather than framing.
+    #[must_use]
+    pub const fn in_content(&self) -> bool {
+        matches!(self.state, State::Body(_) | State::ChunkData(_))
+    }
+
+    /// How many heads have been passed to their end.
+    #[must_use]
+    pub const fn messages(&self) -> u32 {
+        self.messages
     }
 
     /// The upgrade was answered otherwise: what follows is HTTP again.
@@ -216,16 +267,6 @@ impl Framing {
     fn step(&mut self, rest: &[u8]) -> Step {
         match self.state {
             State::Start => self.start(rest[0]),
-            State::Method => self.method(rest),
-            State::Target => self.target(rest),
-            State::Version => self.version(rest[0]),
-            State::RequestLineEnd => self.line_end(rest[0], State::LineStart),
-            State::LineStart => self.line_start(rest[0]),
-            State::Name => self.name(rest),
-            State::ValueStart => self.value_start(rest[0]),
-            State::Value => self.value(rest),
-            State::LineEnd => self.line_end(rest[0], State::LineStart),
-            State::HeadEnd => self.head_end(rest[0]),
             State::Body(left) => Ok(self.counted(rest, left, State::Body, State::Start)),
             State::ChunkSize { size, digits } => self.chunk_size(rest[0], size, digits),
             State::ChunkExtension(size) => self.chunk_extension(rest[0], size),
@@ -240,6 +281,36 @@ impl Framing {
             }
             State::Held => Ok(0),
             State::Tunnel => Ok(rest.len()),
+            _ => {
+                let most = if self.in_trailers {
+                    MAX_TRAILERS.min(self.max_head_bytes)
+                } else {
+                    self.max_head_bytes
+                };
+                match most - self.head_bytes {
+                    0 => Err(Malformed::TooLarge("the head is larger than limits.header_bytes")),
+                    room => self.head_step(&rest[..room.min(rest.len())]),
+                }
+            }
+        }
+    }
+
+    fn head_step(&mut self, rest: &[u8]) -> Step {
+        match self.state {
+            State::Method => self.method(rest),
+            State::TargetStart => self.target_start(rest[0]),
+            State::Scheme => self.scheme(rest[0]),
+            State::Authority(part) => self.authority(rest[0], part),
+            State::Target => self.target(rest),
+            State::Asterisk => self.target_end(rest[0]),
+            State::Version => self.version(rest[0]),
+            State::LineStart => self.line_start(rest[0]),
+            State::Name => self.name(rest),
+            State::ValueStart => self.value_start(rest[0]),
+            State::Value => self.value(rest),
+            State::HeadEnd => self.head_end(rest[0]),
+            // RequestLineEnd and LineEnd; the others were told apart before.
+            _ => self.line_end(rest[0]),
         }
     }
 
@@ -247,92 +318,149 @@ impl Framing {
         if !is_method(first) {
             return syntax("the request line does not begin with a method");
         }
-        *self = Self::new(self.max_head_bytes, self.max_headers);
+        *self = Self { messages: self.messages, ..Self::new(self.max_head_bytes, self.max_headers) };
         self.state = State::Method;
         self.method(&[first])
     }
 
     fn method(&mut self, rest: &[u8]) -> Step {
-        let end = rest.iter().position(|&b| !is_method(b)).unwrap_or(rest.len());
+        let end = rest.iter().position(|&b| !is_method(b)).unwrap_or(rest.len()).min(MAX_METHOD - self.len);
         self.remember(&rest[..end]);
         self.len += end;
-        if self.len > MAX_METHOD {
-            return syntax("the method is too long");
-        }
         match rest.get(end) {
-            None => self.count(end),
             Some(b' ') => {
-                self.connect = self.word() == b"connect";
+                self.verb = self.verb();
                 self.forget();
-                self.state = State::Target;
-                self.count(end + 1)
+                self.state = State::TargetStart;
+                Ok(self.count(end + 1))
             }
-            Some(_) => syntax("the method is not an upper-case token"),
+            Some(&byte) if is_method(byte) => self.blame(end, syntax("the method is too long")),
+            _ => self.blame(end, syntax("the method is not an upper-case token")),
         }
+    }
+
+    fn verb(&self) -> Verb {
+        match self.word() {
+            b"connect" => Verb::Connect,
+            b"options" => Verb::Options,
+            b"get" | b"head" | b"delete" | b"trace" => Verb::Plain,
+            _ => Verb::Other,
+        }
+    }
+
+    /// RFC 9112 section 3.2: origin, absolute, authority (for CONNECT alone, refused later) or
+    /// asterisk (for OPTIONS alone).
+    fn target_start(&mut self, first: u8) -> Step {
+        match first {
+            _ if self.verb == Verb::Connect => self.authority(first, Part::Start),
+            b'/' => {
+                self.state = State::Target;
+                self.target(&[first])
+            }
+            b'h' | b'H' => {
+                self.state = State::Scheme;
+                self.scheme(first)
+            }
+            b'*' if self.verb == Verb::Options => {
+                self.state = State::Asterisk;
+                Ok(self.count(1))
+            }
+            _ => syntax("the request target is in none of the four forms"),
+        }
+    }
+
+    fn scheme(&mut self, byte: u8) -> Step {
+        self.remember(&[byte]);
+        let word = self.word();
+        if word == b"http://" || word == b"https://" {
+            self.state = State::Authority(Part::Start);
+        } else if !b"http://".starts_with(word) && !b"https://".starts_with(word) {
+            return syntax("the request target is in none of the four forms");
+        }
+        self.len += 1;
+        Ok(self.count(1))
+    }
+
+    /// No more than what [`http::uri::Authority`] takes, and no user: the host itself is judged
+    /// where it is compared.
+    fn authority(&mut self, byte: u8, part: Part) -> Step {
+        let next = match (part, byte) {
+            (Part::Start, b'[') => Part::Address,
+            (Part::Start | Part::Name, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_') => Part::Name,
+            (Part::Name, b'.') => Part::Name,
+            (Part::Address, b':') if self.colons < MAX_ADDRESS_COLONS => {
+                self.colons += 1;
+                Part::Address
+            }
+            (Part::Address, b'a'..=b'f' | b'A'..=b'F' | b'0'..=b'9' | b'.') => Part::Address,
+            (Part::Address, b']') => Part::AddressEnd,
+            (Part::Name | Part::AddressEnd, b':') => Part::PortStart,
+            (Part::PortStart | Part::Port, b'0'..=b'9') => Part::Port,
+            (Part::Name | Part::AddressEnd | Part::Port, b' ') => return self.target_end(byte),
+            (Part::Name | Part::AddressEnd | Part::Port, b'/' | b'?') if self.verb != Verb::Connect => {
+                self.state = State::Target;
+                return self.target(&[byte]);
+            }
+            (_, b'@') => return syntax("the request target names a user"),
+            _ => return syntax("the request target does not name a host"),
+        };
+        if self.len == MAX_TARGET {
+            return syntax("the request target is too long");
+        }
+        self.len += 1;
+        self.state = State::Authority(next);
+        Ok(self.count(1))
     }
 
     fn target(&mut self, rest: &[u8]) -> Step {
-        let end = rest.iter().position(|&b| !is_target(b)).unwrap_or(rest.len());
-        self.remember(&rest[..end]);
+        let end = rest.iter().position(|&b| !is_target(b)).unwrap_or(rest.len()).min(MAX_TARGET - self.len);
         self.len += end;
-        if self.len > MAX_TARGET {
-            return syntax("the request target is too long");
-        }
         match rest.get(end) {
-            None => self.count(end),
             Some(b' ') => {
-                self.check_target_form()?;
-                self.forget();
-                self.state = State::Version;
-                self.count(end + 1)
+                self.target_end(b' ')?;
+                Ok(self.count(end) + 1)
             }
-            Some(b'#') => syntax("the request target has a fragment"),
-            Some(_) => syntax("a byte in the request target is not allowed there"),
+            Some(b'#') => self.blame(end, syntax("the request target has a fragment")),
+            Some(&byte) if is_target(byte) => self.blame(end, syntax("the request target is too long")),
+            _ => self.blame(end, syntax("a byte in the request target is not allowed there")),
         }
     }
 
-    /// RFC 9112 section 3.2: origin, absolute, authority (for CONNECT, refused later) or asterisk.
-    fn check_target_form(&self) -> Result<(), Malformed> {
-        let word = self.word();
-        let known = word.first() == Some(&b'/')
-            || word == b"*"
-            || word.starts_with(b"http://")
-            || word.starts_with(b"https://")
-            || (self.connect && !word.is_empty());
-        if known { Ok(()) } else { syntax("the request target is in none of the four forms") }
+    fn target_end(&mut self, byte: u8) -> Step {
+        if byte != b' ' {
+            return syntax("the request target is in none of the four forms");
+        }
+        self.forget();
+        self.state = State::Version;
+        Ok(self.count(1))
     }
 
+    /// hyper judges a version byte by byte, so each is judged here before it is passed.
     fn version(&mut self, byte: u8) -> Step {
-        if byte == b'\r' {
-            self.http_10 = match &self.word[..self.len] {
-                b"HTTP/1.1" => false,
-                b"HTTP/1.0" => true,
-                _ => return syntax("the version is neither HTTP/1.1 nor HTTP/1.0"),
-            };
-            self.forget();
-            self.state = State::RequestLineEnd;
-        } else if self.len < b"HTTP/1.1".len() {
-            self.word[self.len] = byte;
-            self.len += 1;
-        } else {
-            return syntax("the version is neither HTTP/1.1 nor HTTP/1.0");
+        const VERSION: &[u8; 8] = b"HTTP/1.1";
+        match VERSION.get(self.len) {
+            Some(&wanted) if byte == wanted => {}
+            Some(_) if byte == b'0' && self.len + 1 == VERSION.len() => self.http_10 = true,
+            None if byte == b'\r' => self.state = State::RequestLineEnd,
+            _ => return syntax("the version is neither HTTP/1.1 nor HTTP/1.0"),
         }
-        self.count(1)
+        self.len += 1;
+        Ok(self.count(1))
     }
 
-    fn line_end(&mut self, byte: u8, next: State) -> Step {
+    fn line_end(&mut self, byte: u8) -> Step {
         if byte != b'\n' {
             return syntax("a CR that is not followed by LF");
         }
-        self.state = next;
-        self.count(1)
+        self.state = State::LineStart;
+        Ok(self.count(1))
     }
 
     fn line_start(&mut self, byte: u8) -> Step {
         match byte {
             b'\r' => {
                 self.state = State::HeadEnd;
-                self.count(1)
+                Ok(self.count(1))
             }
             b' ' | b'\t' => syntax("a header line begins with white space"),
             b'\n' => syntax("a line ends in a bare LF"),
@@ -349,34 +477,49 @@ impl Framing {
     }
 
     fn name(&mut self, rest: &[u8]) -> Step {
-        let end = rest.iter().position(|&b| !is_token(b)).unwrap_or(rest.len());
-        let whole = self.len == 0;
+        let end = rest.iter().position(|&b| !is_token(b)).unwrap_or(rest.len()).min(MAX_NAME - self.len);
+        self.remember(&rest[..end]);
         self.len += end;
         match rest.get(end) {
-            None => {
-                self.remember(&rest[..end]);
-                self.count(end)
-            }
             Some(b':') if self.len > 0 => {
-                self.interest = if whole {
-                    Interest::of(&rest[..end])
-                } else {
-                    self.remember(&rest[..end]);
-                    if self.len > WORD { Interest::None } else { Interest::of(self.word()) }
+                self.interest = match self.interest_in_name() {
+                    Ok(interest) => interest,
+                    why => return self.blame(end, why.map(|_| 0)),
                 };
                 self.forget();
                 self.state = State::ValueStart;
-                self.count(end + 1)
+                Ok(self.count(end + 1))
             }
             Some(b':') => syntax("a header without a name"),
-            Some(b' ' | b'\t') => syntax("white space before the colon of a header"),
-            Some(_) => syntax("a byte in a header name is not allowed there"),
+            Some(b' ' | b'\t') => self.blame(end, syntax("white space before the colon of a header")),
+            Some(&byte) if is_token(byte) => {
+                self.blame(end, Err(Malformed::TooLarge("a header name is too long")))
+            }
+            _ => self.blame(end, syntax("a byte in a header name is not allowed there")),
+        }
+    }
+
+    /// Servers that turn `_` into `-` would read an alias as the header itself, after the body was
+    /// framed without it.
+    fn interest_in_name(&self) -> Result<Interest, Malformed> {
+        if self.len > WORD {
+            return Ok(Interest::None);
+        }
+        match self.word() {
+            b"content-length" => Ok(Interest::ContentLength),
+            b"transfer-encoding" => Ok(Interest::TransferEncoding),
+            b"host" => Ok(Interest::Host),
+            b"upgrade" => Ok(Interest::Upgrade),
+            name if is_alias(name, b"content-length") || is_alias(name, b"transfer-encoding") => {
+                syntax("a header that some take for Content-Length or Transfer-Encoding")
+            }
+            _ => Ok(Interest::None),
         }
     }
 
     fn value_start(&mut self, byte: u8) -> Step {
         if byte == b' ' || byte == b'\t' {
-            return self.count(1);
+            return Ok(self.count(1));
         }
         self.state = State::Value;
         self.value(&[byte])
@@ -385,18 +528,21 @@ impl Framing {
     fn value(&mut self, rest: &[u8]) -> Step {
         let end = memchr::memchr(b'\r', rest).unwrap_or(rest.len());
         if !is_field_content(&rest[..end]) {
-            return syntax("a control byte or a bare LF in a header value");
+            let good = rest.iter().position(|&b| !is_field_content(&[b])).unwrap_or(end);
+            return self.blame(good, syntax("a control byte or a bare LF in a header value"));
         }
         if self.interest != Interest::None {
             self.remember(&rest[..end]);
             self.len += end;
         }
         if end == rest.len() {
-            return self.count(end);
+            return Ok(self.count(end));
         }
-        self.field_done()?;
+        if let Err(why) = self.field_done() {
+            return self.blame(end, Err(why));
+        }
         self.state = State::LineEnd;
-        self.count(end + 1)
+        Ok(self.count(end + 1))
     }
 
     /// A complete field: what it says about framing is taken down.
@@ -449,13 +595,22 @@ impl Framing {
         if self.chunked && self.http_10 {
             return syntax("Transfer-Encoding in HTTP/1.0");
         }
-        self.count(1)?;
-        if self.upgrade {
+        // RFC 1945 section 7.2.2: its body would last until the connection closes.
+        if self.http_10 && self.length.is_none() && self.verb == Verb::Other {
+            return syntax("an HTTP/1.0 request whose body has no length");
+        }
+        self.messages = self.messages.wrapping_add(1);
+        // With a body or in HTTP/1.0 no upgrade is ever granted.
+        if self.upgrade && !self.http_10 && !self.has_body() {
             self.state = State::Held;
         } else {
             self.begin_body();
         }
-        Ok(1)
+        Ok(self.count(1))
+    }
+
+    const fn has_body(&self) -> bool {
+        self.chunked || !matches!(self.length, None | Some(0))
     }
 
     const fn begin_body(&mut self) {
@@ -528,12 +683,15 @@ impl Framing {
         Ok(1)
     }
 
-    const fn count(&mut self, bytes: usize) -> Step {
+    const fn count(&mut self, bytes: usize) -> usize {
         self.head_bytes += bytes;
-        if self.head_bytes > self.max_head_bytes {
-            return Err(Malformed::TooLarge("the head is larger than limits.header_bytes"));
-        }
-        Ok(bytes)
+        bytes
+    }
+
+    /// Refuses the byte after those taken, but not before it comes first: so it does not matter
+    /// where the bytes were split.
+    const fn blame(&mut self, taken: usize, why: Step) -> Step {
+        if taken == 0 { why } else { Ok(self.count(taken)) }
     }
 
     /// Keeps the first bytes, in lower case.
@@ -559,6 +717,9 @@ impl Framing {
 fn parse_length(value: &[u8]) -> Result<u64, Malformed> {
     if value.is_empty() || value.len() > MAX_LENGTH_DIGITS || !value.iter().all(u8::is_ascii_digit) {
         return syntax("Content-Length is not a plain number");
+    }
+    if value.len() > 1 && value[0] == b'0' {
+        return syntax("Content-Length could be read as octal");
     }
     Ok(value.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
 }
@@ -597,8 +758,17 @@ const fn is_target(byte: u8) -> bool {
     TARGET[byte as usize]
 }
 
-/// Visible bytes, space, tab and bytes above ASCII (RFC 9110 section 5.5). In whole bytes and
-/// without a branch, so that the compiler looks at many of them at once.
+/// Whether a name is another one but for the marks between its letters. Both are in lower case.
+fn is_alias(name: &[u8], known: &[u8]) -> bool {
+    name.len() == known.len()
+        && name
+            .iter()
+            .zip(known)
+            .all(|(byte, known)| byte == known || (*known == b'-' && !byte.is_ascii_alphanumeric()))
+}
+
+/// Visible bytes, space, tab and bytes above ASCII (RFC 9110 section 5.5). Written so that the
+/// compiler can look at many bytes at once.
 fn is_field_content(bytes: &[u8]) -> bool {
     let bad = |byte: u8| u8::from(byte < b' ') & u8::from(byte != b'\t') | u8::from(byte == 0x7f);
     bytes.iter().fold(0, |found, &byte| found | bad(byte)) == 0
