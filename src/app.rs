@@ -18,7 +18,7 @@ use crate::admin::{self, Admin};
 use crate::config::{self, Config, Loaded};
 use crate::metrics::Metrics;
 use crate::proxy::ids::Via;
-use crate::readiness::Readiness;
+use crate::readiness::{Pending, Readiness};
 use crate::server::gauge::Gauge;
 use crate::server::listener::{self, Bound};
 use crate::server::worker::{self, Orders, Phase};
@@ -29,6 +29,8 @@ pub mod reload;
 pub mod signals;
 
 const COMMANDS: usize = 8;
+/// What readiness waits for until requests are served.
+const WORKERS: &str = "workers";
 /// How long the access log may take to write what is left.
 const LOG_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -53,6 +55,8 @@ pub struct App {
     admin: Admin,
     metrics: Arc<Metrics>,
     readiness: Readiness,
+    /// Held until the workers run.
+    starting: Pending,
 }
 
 /// Tells a running [`App`] what to do.
@@ -96,7 +100,9 @@ impl App {
             source,
         })?;
         let metrics = Metrics::new(server.workers);
-        Ok(Self { loaded, sockets, addresses, admin, metrics, readiness: Readiness::new() })
+        let readiness = Readiness::new();
+        let starting = readiness.wait_for(WORKERS);
+        Ok(Self { loaded, sockets, addresses, admin, metrics, readiness, starting })
     }
 
     /// Where it listens, ports filled in.
@@ -148,6 +154,7 @@ impl App {
             workers.push(start_worker(parts).map_err(StartError::Thread)?);
         }
         drop(receiver);
+        self.starting.done();
         let status = Arc::new(admin::Status::new(Arc::clone(&self.metrics), self.readiness.clone()));
         status.loaded(describe(&config, &self.addresses));
         announce(&config, &self.addresses, self.admin.local_addr());
