@@ -1,0 +1,108 @@
+//! The demo does what it says: its curl lines are read and followed here.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+
+use super::*;
+
+fn anywhere() -> Arguments {
+    Arguments { gateway: local(0), admin: local(0), emulator: local(0), app: local(0) }
+}
+
+/// The status and the body that a printed curl line gets.
+async fn follow(line: &str) -> (u16, String) {
+    // Words are parted by spaces, but for those in single quotes.
+    let words: Vec<&str> = line
+        .split('\'')
+        .enumerate()
+        .flat_map(|(at, part)| if at % 2 == 1 { vec![part] } else { part.split_whitespace().collect() })
+        .collect();
+    let url = *words.last().unwrap();
+    let mut request = http::Request::get(url);
+    let mut body = Bytes::new();
+    for pair in words.windows(2) {
+        match pair {
+            ["-H", header] => {
+                let (name, value) = header.split_once(": ").unwrap();
+                request = request.header(name, value);
+            }
+            ["--cookie", cookie] => request = request.header("cookie", *cookie),
+            ["-d", data] => {
+                request = request.method("POST");
+                body = Bytes::from((*data).to_owned());
+            }
+            _ => {}
+        }
+    }
+    let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+    let response = client.request(request.body(Full::new(body)).unwrap()).await.unwrap();
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn every_line_it_prints_does_what_it_says() {
+    let demo = Demo::start(&anywhere()).await.unwrap();
+    let printed = words::instructions(&demo);
+    let mut lines = printed.lines().map(str::trim).filter(|line| line.starts_with("curl "));
+    let mut next = || lines.next().unwrap();
+
+    let (status, body) = follow(next()).await;
+    assert_eq!(status, 200, "{body}");
+    assert!(body.contains("remote-user: ana@acme.example"), "{body}");
+    assert!(body.contains("x-stytch-organization-slug: acme"), "{body}");
+    for _refused in 0..2 {
+        let (status, body) = follow(next()).await;
+        assert_eq!(status, 401);
+        assert!(body.contains("\"unauthenticated\""), "{body}");
+    }
+    let (status, body) = follow(next()).await;
+    assert_eq!(status, 200);
+    assert!(body.contains("nobody"), "{body}");
+    let (status, body) = follow(next()).await;
+    assert_eq!(status, 200);
+    assert!(body.contains("session_jwt"), "{body}");
+    let (status, body) = follow(next()).await;
+    assert_eq!((status, body.trim()), (200, "{\"ready\":true}"));
+    let (status, body) = follow(next()).await;
+    assert_eq!(status, 200);
+    assert!(body.contains("stytch_gateway_requests_total"), "{body}");
+    assert_eq!(lines.next(), None);
+    demo.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_browser_gets_a_page() {
+    let demo = Demo::start(&anywhere()).await.unwrap();
+    let (status, body) =
+        follow(&format!("curl -H 'Accept: text/html' http://{}/optional/", demo.gateway)).await;
+    assert_eq!(status, 200);
+    assert!(body.starts_with("<!doctype html>") && body.contains("GET /optional/"), "{body}");
+    demo.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_taken_port_is_told_by_who_wants_it() {
+    let taken = std::net::TcpListener::bind(local(0)).unwrap();
+    let address = taken.local_addr().unwrap();
+    for (arguments, who) in [
+        (Arguments { gateway: address, ..anywhere() }, "the gateway wants"),
+        (Arguments { admin: address, ..anywhere() }, "the gateway's admin listener wants"),
+        (Arguments { emulator: address, ..anywhere() }, "the stand-in for Stytch wants"),
+        (Arguments { app: address, ..anywhere() }, "the application wants"),
+    ] {
+        let error = Demo::start(&arguments).await.map(drop).unwrap_err();
+        let told = format!("{error:#}");
+        assert!(told.starts_with(who) && told.contains(&address.to_string()), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn it_stays_on_this_machine() {
+    let everywhere = Arguments { emulator: "0.0.0.0:0".parse().unwrap(), ..anywhere() };
+    let error = Demo::start(&everywhere).await.map(drop).unwrap_err();
+    assert!(error.to_string().contains("loopback"), "{error}");
+}
