@@ -107,7 +107,8 @@ impl Gate {
         if route.auth == Auth::None || preflight_passes {
             return Ok(authz::public(index, route));
         }
-        let presented = self.credentials(head)?;
+        let presented =
+            self.credentials(head).map_err(|rejection| self.authn.counted(rejection, head.client))?;
         if presented.is_empty() {
             return match route.auth {
                 Auth::Optional => Ok(authz::anonymous(index, route)),

@@ -231,15 +231,16 @@ impl Authn {
             self.refresh_ahead(&word, credential.token, now);
             return Ok(Proved { word, verification: Verification::Cache, source: credential.source });
         }
-        match self.verify_all(presented, client, now).await {
-            Err(rejection) if rejection.code == Code::InvalidCredential => {
-                match self.shared.limiter.refused(client) {
-                    Some(wait) => Err(rate_limited(wait)),
-                    None => Err(rejection),
-                }
-            }
-            other => other,
+        self.verify_all(presented, client, now).await.map_err(|rejection| self.counted(rejection, client))
+    }
+
+    /// Counts a refused credential against its client, who has had enough of them at some point.
+    #[must_use]
+    pub fn counted(&self, rejection: Rejection, client: IpAddr) -> Rejection {
+        if rejection.code != Code::InvalidCredential {
+            return rejection;
         }
+        self.shared.limiter.refused(client).map_or(rejection, rate_limited)
     }
 
     /// Every credential presented must agree. Those that prove nothing any more (expired, ended)
