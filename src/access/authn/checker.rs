@@ -160,7 +160,9 @@ impl Checker {
             self.refused.remove(credential);
         }
         let answer = self.known.get(credential)?;
-        (answer.heard_at >= not_before).then(|| Verdict::Live(Arc::clone(answer)))
+        // The last word about a session may have been said about another of its credentials.
+        let holds = answer.heard_at >= not_before && !self.registry.is_revoked(&answer.identity);
+        holds.then(|| Verdict::Live(Arc::clone(answer)))
     }
 
     fn start_calls(&mut self) {

@@ -37,6 +37,13 @@ impl Registry {
         state
     }
 
+    /// Whether Stytch has said no to this session, about whichever credential.
+    pub fn is_revoked(&self, identity: &Identity) -> bool {
+        let Some(session) = &identity.session else { return false };
+        let sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.by_id.get(&session.id).and_then(Weak::upgrade).is_some_and(|state| state.is_revoked())
+    }
+
     /// Stytch has said no: every credential of this session ends here.
     pub fn revoke(&self, identity: &Identity) {
         let Some(session) = &identity.session else { return };
