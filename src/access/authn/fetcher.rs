@@ -34,11 +34,12 @@ pub enum Outcome {
 pub struct Handle(mpsc::Sender<oneshot::Sender<Outcome>>);
 
 impl Handle {
-    /// Waits for a fetch that an unknown key id asks for, unless one was made a moment ago.
+    /// Waits for a fetch that an unknown key id asks for, unless one was made a moment ago. What
+    /// could not be fetched then is not to be had now, and no reason to refuse anybody.
     pub async fn fetch(&self) -> Outcome {
         let (reply, outcome) = oneshot::channel();
         if self.0.try_send(reply).is_err() {
-            return Outcome::CoolingDown;
+            return Outcome::Failed;
         }
         outcome.await.unwrap_or(Outcome::Failed)
     }
@@ -71,7 +72,7 @@ impl Fetcher {
             self.take(jwks, SystemTime::UNIX_EPOCH);
         }
         let mut retry = FIRST_RETRY;
-        let mut last_asked: Option<Instant> = None;
+        let mut last_asked: Option<(Instant, bool)> = None;
         let mut next = tokio::time::Instant::now();
         loop {
             tokio::select! {
@@ -88,15 +89,18 @@ impl Fetcher {
                 reply = asked.recv() => {
                     let Some(reply) = reply else { return };
                     let mut replies = vec![reply];
-                    let outcome = if last_asked.is_some_and(|at| at.elapsed() < COOLDOWN) {
-                        Outcome::CoolingDown
-                    } else {
-                        let fetched = self.fetch().await;
-                        last_asked = Some(Instant::now());
-                        while let Ok(reply) = asked.try_recv() {
-                            replies.push(reply);
+                    let outcome = match last_asked {
+                        Some((at, fetched)) if at.elapsed() < COOLDOWN => {
+                            if fetched { Outcome::CoolingDown } else { Outcome::Failed }
                         }
-                        if fetched { Outcome::Fetched } else { Outcome::Failed }
+                        _ => {
+                            let fetched = self.fetch().await;
+                            last_asked = Some((Instant::now(), fetched));
+                            while let Ok(reply) = asked.try_recv() {
+                                replies.push(reply);
+                            }
+                            if fetched { Outcome::Fetched } else { Outcome::Failed }
+                        }
                     };
                     for reply in replies {
                         let _ = reply.send(outcome);
