@@ -34,6 +34,8 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 /// What a client is told to wait when nothing better is known.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 const OWN_CREDENTIALS: &str = "stytch credentials";
+/// Between two looks whether Stytch accepts our own credentials again.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// A question about one credential.
 pub struct Question {
@@ -86,6 +88,8 @@ pub struct Checker {
     readiness: Readiness,
     /// Held while Stytch refuses our own credentials.
     misconfigured: Option<Pending>,
+    /// Ends when it accepts them: a gateway that is not ready gets no requests to notice by.
+    accepted: Pin<Box<dyn Future<Output = ()>>>,
 }
 
 /// What a checker works with.
@@ -118,6 +122,7 @@ impl Checker {
             metrics: parts.metrics,
             readiness: parts.readiness,
             misconfigured: None,
+            accepted: Box::pin(std::future::pending()),
         };
         (checker, Handle(sender))
     }
@@ -131,6 +136,7 @@ impl Checker {
                     None => return,
                 },
                 Some((credential, result)) = self.calls.next() => self.finish(&credential, result),
+                () = &mut self.accepted => self.configured(),
             }
         }
     }
@@ -183,13 +189,14 @@ impl Checker {
         let verdict = match result {
             Ok(answer) => {
                 self.backoff.clear();
-                self.misconfigured = None;
+                self.configured();
                 let answer = Arc::new(answer);
                 self.known.insert(credential.clone(), Arc::clone(&answer));
                 Verdict::Live(answer)
             }
             Err(Error::Refused { .. }) => {
                 self.backoff.clear();
+                self.configured();
                 if let Some((_, answer)) = self.known.remove(credential) {
                     self.registry.revoke(&answer.identity);
                 }
@@ -204,6 +211,13 @@ impl Checker {
         self.start_calls();
     }
 
+    /// Stytch accepts our own credentials.
+    fn configured(&mut self) {
+        if self.misconfigured.take().is_some() {
+            self.accepted = Box::pin(std::future::pending());
+        }
+    }
+
     fn unavailable(&mut self, error: &Error) -> Duration {
         match error {
             Error::RateLimited { retry_after } => {
@@ -216,7 +230,10 @@ impl Checker {
             }
             Error::OwnCredentials { .. } => {
                 tracing::error!(%error, "check stytch.project_id and stytch.secret");
-                self.misconfigured.get_or_insert_with(|| self.readiness.wait_for(OWN_CREDENTIALS));
+                if self.misconfigured.is_none() {
+                    self.misconfigured = Some(self.readiness.wait_for(OWN_CREDENTIALS));
+                    self.accepted = Box::pin(accepted(self.client.clone(), Arc::clone(&self.metrics)));
+                }
                 RETRY_AFTER
             }
             _ => {
@@ -241,6 +258,20 @@ async fn authenticate(
     let outcome = result.as_ref().map_or_else(CallOutcome::from, |_| CallOutcome::Ok);
     metrics.stytch_call("sessions_authenticate", outcome, started.elapsed());
     result
+}
+
+/// Waits until Stytch accepts the project id and the secret.
+async fn accepted(client: Client, metrics: Arc<Metrics>) {
+    loop {
+        tokio::time::sleep(LOOK_AGAIN).await;
+        let started = Instant::now();
+        let result = client.whoami().await;
+        let outcome = result.as_ref().map_or_else(CallOutcome::from, |_| CallOutcome::Ok);
+        metrics.stytch_call("debug_whoami", outcome, started.elapsed());
+        if result.is_ok() {
+            return;
+        }
+    }
 }
 
 /// Prints an error with its sources.
