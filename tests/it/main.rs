@@ -4,6 +4,10 @@
 
 mod attacks;
 mod client;
+mod credentials;
 mod echo;
 mod harness;
+mod keys;
+mod outages;
+mod sessions;
 mod world;

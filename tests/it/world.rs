@@ -346,6 +346,19 @@ impl World {
         connection.response().await.expect("the admin listener answers")
     }
 
+    /// The value of a series as the admin listener shows it: name and labels as they are written
+    /// there. Zero when there is none.
+    pub(crate) async fn metric(&self, series: &str) -> f64 {
+        let text = self.admin("/metrics").await.expect(200).text();
+        let mut values = text.lines().filter_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        values.next().map_or(0.0, |value| value.parse().expect("a value is a number"))
+    }
+
+    /// How often the key set was fetched.
+    pub(crate) fn key_fetches(&self) -> usize {
+        self.emulator.requests("/v1/b2b/sessions/jwks/").len()
+    }
+
     pub(crate) async fn until_ready(&self) {
         let began = Instant::now();
         while self.admin("/readyz").await.status != 200 {
@@ -491,6 +504,15 @@ const POLL: std::time::Duration = std::time::Duration::from_millis(3);
 pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool) {
     let began = Instant::now();
     while !condition() {
+        assert!(began.elapsed() < PATIENCE, "waited in vain for {what}");
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// The same, for what has to be asked.
+pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !condition().await {
         assert!(began.elapsed() < PATIENCE, "waited in vain for {what}");
         tokio::time::sleep(POLL).await;
     }
