@@ -15,9 +15,9 @@ WORKDIR /build
 # does not build them again. The emulator is not built, but the workspace names it.
 COPY Cargo.toml Cargo.lock ./
 COPY stytch-emulator/Cargo.toml stytch-emulator/Cargo.toml
-RUN mkdir -p src benches stytch-emulator/src \
+RUN mkdir -p src benches examples stytch-emulator/src \
     && touch src/lib.rs stytch-emulator/src/lib.rs \
-    && echo 'fn main() {}' | tee src/main.rs benches/decide.rs stytch-emulator/src/main.rs >/dev/null \
+    && echo 'fn main() {}' | tee src/main.rs benches/decide.rs examples/demo.rs stytch-emulator/src/main.rs >/dev/null \
     && cargo build --release --locked --package stytch-gateway
 
 # cargo goes by the times of files, and these may be older than the stand-ins.
