@@ -28,7 +28,7 @@ pub(in crate::config) struct Upstream {
     /// How often a request that is safe to repeat is tried again on another instance.
     #[schemars(extend("x-later" = true))]
     pub(in crate::config) retries: u32,
-    /// Connections that each worker opens to it at one time. By default as many as there are requests.
+    /// Connections to each of its instances at one time, shared out evenly among the workers. By default as many as there are requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::config) max_connections: Option<usize>,
     /// The `Host` it is sent: `"preserve"` (what the client sent), `"upstream"` (that of its URL), or a name.

@@ -202,7 +202,7 @@ fn of_sessions() {
             ),
             (
                 "header = \"Cookie\"",
-                "session.header: \"Cookie\" cannot carry a credential: it says where the request goes",
+                "session.header: \"Cookie\" cannot carry a credential: browsers and servers have a use of their own for it",
             ),
             (
                 "websocket_query = \"\"",

@@ -12,7 +12,7 @@ use crate::identity::owned;
 use crate::identity::template::{self, Template};
 
 /// Names with a meaning that identity must not change, and what that meaning is.
-const RESERVED: [(&str, &[&str]); 4] = [
+const RESERVED: [(&str, &[&str]); 5] = [
     (
         "it frames the message",
         &[
@@ -37,7 +37,8 @@ const RESERVED: [(&str, &[&str]); 4] = [
             "http2-settings",
         ],
     ),
-    ("it says where the request goes", &["host", "cookie", "set-cookie", "origin"]),
+    ("it says where the request goes", &["host"]),
+    ("browsers and servers have a use of their own for it", &["cookie", "set-cookie", "origin"]),
     (
         "the gateway sets it on every request",
         &[
