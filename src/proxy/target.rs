@@ -40,7 +40,11 @@ pub(super) fn read<B>(request: &Request<B>) -> Result<Target<'_>, Rejection> {
     if raw == "*" && request.method() != Method::OPTIONS {
         return Err(Rejection::new(Code::BadRequest, "the target `*` of a method other than OPTIONS"));
     }
-    let normal = if raw == "*" { path::Normal { path: raw.into(), encoded_slash: false } } else { path::normalise(raw)? };
+    let normal = if raw == "*" {
+        path::Normal { path: raw.into(), encoded_slash: false }
+    } else {
+        path::normalise(raw)?
+    };
     Ok(Target {
         host: named.map_or(Cow::Borrowed(""), |named| named.host),
         path: normal.path,
@@ -134,9 +138,15 @@ mod tests {
 
     #[test]
     fn reserved_paths_are_known() {
-        for (path, reserved) in
-            [("/_stytch", true), ("/_stytch/", true), ("/_stytch/login", true), ("/_stytch;x/login", true), ("/_stytch%3b", true), ("/_stytchy", false), ("/", false)]
-        {
+        for (path, reserved) in [
+            ("/_stytch", true),
+            ("/_stytch/", true),
+            ("/_stytch/login", true),
+            ("/_stytch;x/login", true),
+            ("/_stytch%3b", true),
+            ("/_stytchy", false),
+            ("/", false),
+        ] {
             assert_eq!(read(&request(path, Some("h"))).unwrap().is_reserved(), reserved, "{path}");
         }
     }

@@ -121,19 +121,6 @@ enum Interest {
     Upgrade,
 }
 
-impl Interest {
-    /// By length first: most names are told apart by it.
-    fn of(name: &[u8]) -> Self {
-        match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => Self::Host,
-            7 if name.eq_ignore_ascii_case(b"upgrade") => Self::Upgrade,
-            14 if name.eq_ignore_ascii_case(b"content-length") => Self::ContentLength,
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => Self::TransferEncoding,
-            _ => Self::None,
-        }
-    }
-}
-
 /// The framing of one connection's requests, byte by byte.
 #[derive(Debug)]
 pub struct Framing {
@@ -696,11 +683,11 @@ impl Framing {
 
     /// Keeps the first bytes, in lower case.
     fn remember(&mut self, bytes: &[u8]) {
-        let room = WORD - self.word_len;
-        for &byte in bytes.iter().take(room) {
-            self.word[self.word_len] = byte.to_ascii_lowercase();
-            self.word_len += 1;
-        }
+        let kept = bytes.len().min(WORD - self.word_len);
+        let place = &mut self.word[self.word_len..self.word_len + kept];
+        place.copy_from_slice(&bytes[..kept]);
+        place.make_ascii_lowercase();
+        self.word_len += kept;
     }
 
     fn word(&self) -> &[u8] {

@@ -146,8 +146,8 @@ impl Emulator {
     }
 
     /// A token that says exactly `claims`.
-    pub fn token(&self, claims: Value) -> TokenBuilder<'_> {
-        TokenBuilder { emulator: self, order: TokenOrder { claims, ..TokenOrder::default() } }
+    pub fn token(&self, claims: impl Into<Value>) -> TokenBuilder<'_> {
+        TokenBuilder { emulator: self, order: TokenOrder { claims: claims.into(), ..TokenOrder::default() } }
     }
 
     /// Puts a new signing key to work and returns its id. The old one stays in the key set unless
@@ -280,8 +280,8 @@ impl SessionBuilder<'_> {
     /// # Panics
     ///
     /// If `claims` is not a JSON object.
-    pub fn custom_claims(mut self, claims: Value) -> Self {
-        self.order.custom_claims = Some(object(claims));
+    pub fn custom_claims(mut self, claims: impl Into<Value>) -> Self {
+        self.order.custom_claims = Some(object(claims.into()));
         self
     }
 
@@ -330,8 +330,8 @@ impl TokenBuilder<'_> {
     /// # Panics
     ///
     /// If `overrides` is not a JSON object.
-    pub fn header(mut self, overrides: Value) -> Self {
-        self.order.header = Some(object(overrides));
+    pub fn header(mut self, overrides: impl Into<Value>) -> Self {
+        self.order.header = Some(object(overrides.into()));
         self
     }
 
