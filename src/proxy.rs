@@ -194,7 +194,8 @@ impl Door {
         let answered = match (upstream.send(&order, request).await, spare) {
             (Err(Failure::DeadLink), Some(mut parts)) => {
                 self.prepare(&mut parts.headers, &grant, &passage, wanted.as_ref(), host);
-                upstream.send_afresh(&order, Request::from_parts(parts, Outgoing::empty())).await
+                let again = Request::from_parts(parts, Outgoing::empty());
+                Box::pin(upstream.send_afresh(&order, again)).await
             }
             (answered, _) => answered,
         };

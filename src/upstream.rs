@@ -158,7 +158,8 @@ impl Upstream {
                 Err((failure, None)) => return Err(failure),
             }
         }
-        self.send_afresh(order, request).await
+        // Boxed: a new connection costs more, and otherwise each client's would hold room for it.
+        Box::pin(self.send_afresh(order, request)).await
     }
 
     /// The same on a new connection alone.

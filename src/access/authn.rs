@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use http::{HeaderName, HeaderValue};
-use quick_cache::Equivalent;
 use quick_cache::unsync::Cache;
+use quick_cache::{Equivalent, UnitWeighter};
 
 use self::answer::{Answer, SessionState};
 use self::checker::Verdict;
@@ -42,6 +42,8 @@ const REFUSED: usize = 10_000;
 /// keeps sessions that began together apart.
 const REFRESH_AT: f64 = 0.7;
 const REFRESH_SPREAD: f64 = 0.2;
+/// Entries that a new cache has room for.
+const INITIAL: usize = 256;
 /// Bytes of a token that are hashed.
 const TAIL: usize = 32;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -194,8 +196,8 @@ impl Authn {
             templates,
             needs_profile,
             profile_ttl: clock::span(config.identity.profile_ttl),
-            known: RefCell::new(Cache::new(config.session.capacity)),
-            refused: RefCell::new(Cache::new(REFUSED)),
+            known: RefCell::new(grown_as_needed(config.session.capacity)),
+            refused: RefCell::new(grown_as_needed(REFUSED)),
             hasher: RandomState::new(),
             settings: config.session.clone(),
             shared,
@@ -550,6 +552,11 @@ impl Authn {
     fn is_refused(&self, token: &[u8], now: i64) -> bool {
         self.refused.borrow_mut().get(&self.hasher.hash_one(token)).is_some_and(|until| now < *until)
     }
+}
+
+/// A cache of at most so many entries, that holds room only for those it has.
+pub(super) fn grown_as_needed<K: Eq + Hash, V>(most: usize) -> Cache<K, V> {
+    Cache::with_weighter(most.min(INITIAL), most as u64, UnitWeighter)
 }
 
 /// Only tokens whose bytes were checked get here, so nothing is lost.

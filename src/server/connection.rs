@@ -117,7 +117,8 @@ pub async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
 async fn linger<S: AsyncRead + Unpin>(stream: &mut S) {
     let drain = async {
         let mut left = LINGER_BYTES;
-        let mut scratch = [0; 4096];
+        // On the heap: the connection's task would hold it from beginning to end.
+        let mut scratch = vec![0; 4096];
         while let Ok(taken @ 1..) = stream.read(&mut scratch).await {
             left = left.saturating_sub(taken);
             if left == 0 {

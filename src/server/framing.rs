@@ -291,7 +291,10 @@ impl Framing {
             State::Target => self.target(rest),
             State::Asterisk => self.target_end(rest[0]),
             State::Version => self.version(rest[0]),
-            State::LineStart => self.line_start(rest[0]),
+            State::LineStart => match self.plain_line(rest) {
+                Some(taken) => Ok(taken),
+                None => self.line_start(rest[0]),
+            },
             State::Name => self.name(rest),
             State::ValueStart => self.value_start(rest[0]),
             State::Value => self.value(rest),
@@ -441,6 +444,22 @@ impl Framing {
         }
         self.state = State::LineStart;
         Ok(self.count(1))
+    }
+
+    /// Most lines at a stroke: those that are there to their end, have nothing to do with framing
+    /// and nothing wrong. Every other line goes byte by byte, where each verdict is given.
+    fn plain_line(&mut self, rest: &[u8]) -> Option<usize> {
+        let name = rest.iter().position(|&byte| !is_token(byte))?;
+        if rest[name] != b':' || name == 0 || name > MAX_NAME || may_frame(name) {
+            return None;
+        }
+        let end = name + memchr::memchr(b'\r', &rest[name..])?;
+        let is_plain = rest.get(end + 1) == Some(&b'\n') && is_field_content(&rest[name..end]);
+        if !is_plain || self.headers == self.max_headers {
+            return None;
+        }
+        self.headers += 1;
+        Some(self.count(end + 2))
     }
 
     fn line_start(&mut self, byte: u8) -> Step {
@@ -709,6 +728,11 @@ fn parse_length(value: &[u8]) -> Result<u64, Malformed> {
         return syntax("Content-Length could be read as octal");
     }
     Ok(value.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
+}
+
+/// Whether a name of this length may be one that [`Interest`] knows, or an alias of one.
+const fn may_frame(length: usize) -> bool {
+    matches!(length, 4 | 7 | 14 | 17)
 }
 
 const UPPER: RangeInclusive<u8> = b'A'..=b'Z';

@@ -18,6 +18,7 @@ use quick_cache::unsync::Cache;
 use tokio::sync::{mpsc, oneshot};
 
 use super::answer::Answer;
+use super::grown_as_needed;
 use super::registry::Registry;
 use crate::clock;
 use crate::metrics::{CallOutcome, Metrics};
@@ -115,8 +116,8 @@ impl Checker {
             calls: FuturesUnordered::new(),
             asked: HashMap::new(),
             waiting: VecDeque::new(),
-            known: Cache::new(parts.capacity),
-            refused: Cache::new(REFUSED),
+            known: grown_as_needed(parts.capacity),
+            refused: grown_as_needed(REFUSED),
             backoff: Backoff::default(),
             registry: parts.registry,
             metrics: parts.metrics,
