@@ -9,5 +9,6 @@ mod echo;
 mod harness;
 mod keys;
 mod outages;
+mod properties;
 mod sessions;
 mod world;

@@ -125,8 +125,8 @@ impl Builder {
             other: other.url(),
             directory: directory.path().to_owned(),
         };
-        let files = places.write(&self.layers, 0);
-        let loaded = config::load(&files, std::iter::empty()).unwrap_or_else(|error| panic!("{error}"));
+        let settings = places.write(&self.layers, 0);
+        let loaded = config::load(&settings, std::iter::empty()).unwrap_or_else(|error| panic!("{error}"));
         let secrets = Mutex::new(vec![emulator.secret().to_owned()]);
         let gateway = Gateway::start(App::bind(loaded).expect("ports are free"));
         let world = World {
@@ -135,6 +135,7 @@ impl Builder {
             other,
             gateway,
             places,
+            settings,
             generation: Mutex::new(0),
             secrets,
             refusals: Mutex::default(),
@@ -234,6 +235,8 @@ pub(crate) struct World {
     pub(crate) other: Echo,
     gateway: Gateway,
     places: Places,
+    /// The files it was started from.
+    pub(crate) settings: Vec<PathBuf>,
     generation: Mutex<usize>,
     secrets: Mutex<Vec<String>>,
     refusals: Mutex<Vec<Refusal>>,
