@@ -257,7 +257,8 @@ impl Worker {
 /// hyper's part. Timeouts are the sweep's, and limits the framing's; hyper's own are no tighter.
 fn builder(limits: &crate::config::Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
-    builder.header_read_timeout(None).max_buf_size(BUFFER.max(limits.header_bytes));
+    // hyper gives up once its buffer is full, with an answer of its own that nobody logs.
+    builder.header_read_timeout(None).max_buf_size(BUFFER.max(limits.header_bytes + 1));
     if limits.headers > 100 {
         builder.max_headers(limits.headers);
     }
