@@ -571,6 +571,8 @@ async fn i35_size() {
     let long = |length: usize| changed(&world, |claims| claims["claim"] = json!("x".repeat(length)));
     world.get("/api/x").token(&world.emulator.token(long(4000)).sign()).expect(200).await;
     refused(&world, [("12 KiB".to_owned(), world.emulator.token(long(12_000)).sign())]).await;
-    let huge = world.get("/api/x").token(&world.emulator.token(long(64_000)).sign()).send().await;
-    assert_eq!((huge.status, huge.code().as_deref()), (431, Some("header_too_large")));
+    for length in [24_000, 30_000, 64_000] {
+        let token = world.emulator.token(long(length)).sign();
+        world.get("/api/x").token(&token).refused(431, "header_too_large").await;
+    }
 }
