@@ -254,10 +254,11 @@ impl Worker {
     }
 }
 
-/// hyper's part. Timeouts are the sweep's, and limits the framing's; hyper's own are no tighter.
+/// hyper's part. Timeouts are the sweep's, and limits the framing's; hyper's own are no tighter. A
+/// buffer that is full of an unfinished head makes hyper answer by itself, so there is room for one
+/// byte more than the framing lets pass.
 fn builder(limits: &crate::config::Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
-    // hyper gives up once its buffer is full, with an answer of its own that nobody logs.
     builder.header_read_timeout(None).max_buf_size(BUFFER.max(limits.header_bytes + 1));
     if limits.headers > 100 {
         builder.max_headers(limits.headers);
