@@ -164,6 +164,7 @@ fn of_listeners_limits_and_proxies() {
             ("workers = 0", "server.workers: must be at least 1"),
             ("limits.headers = 0", "server.limits.headers: must be at least 1"),
             ("limits.header_bytes = 10", "server.limits.header_bytes: must be at least 1KiB"),
+            ("limits.headers = 1001", "server.limits.headers: must be at most 1000"),
             (
                 "limits.connections_per_address = 0",
                 "server.limits.connections_per_address: 0 is not a limit; write a whole number from 1 up, or \"off\"",

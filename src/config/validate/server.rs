@@ -12,6 +12,8 @@ use crate::config::{Admin, Limits, Listen, Server, ServerTimeouts, raw};
 
 /// A smaller request head would not hold what browsers send.
 const SMALLEST_HEAD: u64 = 1 << 10;
+/// Nobody needs more, and the table that holds them has an end.
+const MOST_HEADERS: usize = 1000;
 
 pub(super) fn server(raw: &raw::Server, findings: &mut Findings) -> Option<Server> {
     let problems = &mut findings.problems;
@@ -102,9 +104,13 @@ fn limits(raw: &raw::Limits, problems: &mut Problems) -> Limits {
     if raw.header_bytes.0 > 1 << 20 {
         problems.add(&head_key, "must be at most 1MiB");
     }
+    let headers_key = key.key("headers");
+    if raw.headers > MOST_HEADERS {
+        problems.add(&headers_key, "must be at most 1000");
+    }
     Limits {
         header_bytes: usize::try_from(raw.header_bytes.0).unwrap_or(usize::MAX),
-        headers: at_least_one(raw.headers, &key.key("headers"), problems),
+        headers: at_least_one(raw.headers, &headers_key, problems),
         body: raw.body.0,
         connections: at_least_one(raw.connections, &key.key("connections"), problems),
         connections_per_address: raw.connections_per_address.0.map(|count| count as usize),
