@@ -73,7 +73,13 @@ impl Body for Reply {
                     *lease = None;
                     return Poll::Ready(Some(Err(error)));
                 }
-                None => return Poll::Ready(None),
+                None => {
+                    // A chunked body does not know of its end before it was asked for more.
+                    if let Some(lease) = lease.take() {
+                        lease.release();
+                    }
+                    return Poll::Ready(None);
+                }
             },
         };
         if let (Some(exchange), Some(data)) = (exchange, frame.data_ref()) {
