@@ -38,6 +38,8 @@ pub mod ids;
 mod target;
 pub mod tunnel;
 
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
+
 /// Signed by the gateway alone: an upstream that echoes it must not hand it to a client.
 pub(crate) const ASSERTION: HeaderName = HeaderName::from_static("x-stytch-assertion");
 
@@ -109,7 +111,7 @@ impl Door {
         if is_asterisk(&request) {
             return Ok(passage.options());
         }
-        let judged = match target {
+        let judged = match may_be_forwarded(request.method()).and(target) {
             Ok(target) => self.judge(&request, target, &passage, received_at).await,
             Err(rejection) => Err(rejection),
         };
@@ -130,10 +132,6 @@ impl Door {
         received_at: i64,
     ) -> Judged {
         let site = &passage.exchange.site;
-        if [Method::CONNECT, Method::TRACE].contains(request.method()) || request.method().as_str() == "TRACK"
-        {
-            return Err(Rejection::new(Code::MethodNotAllowed, "a method that is never forwarded"));
-        }
         if self.worker.via.is_in(request.headers()) {
             return Err(Rejection::new(Code::LoopDetected, "our own Via came back"));
         }
@@ -173,8 +171,8 @@ impl Door {
         mut passage: Passage,
     ) -> Response<Reply> {
         let (mut parts, body) = request.into_parts();
-        let form = Form::of(&parts.method, &parts.headers);
-        let wanted = Wanted::read(&parts.headers);
+        let (method, asked) = (parts.method.clone(), Form::of(&parts.headers));
+        let wanted = Wanted::read(&parts).filter(|_| body.is_end_stream());
         let site = Rc::clone(&passage.exchange.site);
         let route = grant.route();
         let upstream = site.upstream(route.upstream);
@@ -337,6 +335,10 @@ impl Passage {
     }
 
     /// `OPTIONS *` asks about the gateway, not about anything behind it.
+        if method == Method::CONNECT {
+            // What follows may be meant for the tunnel that did not come about.
+            response.headers_mut().insert(header::CONNECTION, CLOSE);
+        }
     fn options(self) -> Response<Reply> {
         let mut response = Response::new(Bytes::new());
         *response.status_mut() = StatusCode::NO_CONTENT;
@@ -344,7 +346,12 @@ impl Passage {
         self.own(response)
     }
 
-    fn own(mut self, response: Response<Bytes>) -> Response<Reply> {
+    fn own(mut self, mut response: Response<Bytes>) -> Response<Reply> {
+        if [StatusCode::BAD_REQUEST, StatusCode::PAYLOAD_TOO_LARGE].contains(&response.status()) {
+            // Whoever cannot write a request is not trusted to know where its body ends, and a
+            // body that is too large is not read to its end.
+            response.headers_mut().insert(header::CONNECTION, CLOSE);
+        }
         self.exchange.answers(response.status());
         response.map(|body| Reply::own(body, self.exchange))
     }
@@ -370,3 +377,11 @@ const fn limit(route: &Route) -> Option<u64> {
         MaxBody::Unlimited => None,
     }
 }
+/// Before anything else, since the target of CONNECT has a form of its own.
+fn may_be_forwarded(method: &Method) -> Result<(), Rejection> {
+    if [Method::CONNECT, Method::TRACE].contains(method) || method.as_str() == "TRACK" {
+        return Err(Rejection::new(Code::MethodNotAllowed, "a method that is never forwarded"));
+    }
+    Ok(())
+}
+

@@ -3,7 +3,8 @@
 use std::rc::Rc;
 use std::task::Poll;
 
-use http::{HeaderMap, HeaderValue, header};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Version, header};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional_with_sizes};
 
 use crate::clock::CoarseClock;
@@ -25,10 +26,15 @@ pub struct Far {
 }
 
 impl Wanted {
-    /// `None` without `Connection: upgrade`, for more than one protocol, and for HTTP/2 in clear
-    /// text, in which requests would pass unseen.
+    /// `None` without `Connection: upgrade`, in HTTP/1.0, for more than one protocol, and for HTTP/2
+    /// in clear text, in which requests would pass unseen. A request with a body must not ask: the
+    /// framing holds nothing back behind one.
     #[must_use]
-    pub fn read(headers: &HeaderMap) -> Option<Self> {
+    pub fn read(request: &Parts) -> Option<Self> {
+        let headers = &request.headers;
+        if request.version != Version::HTTP_11 {
+            return None;
+        }
         let mut protocols = headers.get_all(header::UPGRADE).iter();
         let protocol = protocols.next().filter(|_| protocols.next().is_none())?;
         let asked = headers.get_all(header::CONNECTION).iter().any(|value| {
@@ -99,16 +105,21 @@ mod tests {
     use super::*;
 
     fn wanted(pairs: &[(&'static str, &'static str)]) -> bool {
-        let mut headers = HeaderMap::new();
+        wanted_in(Version::HTTP_11, pairs)
+    }
+
+    fn wanted_in(version: Version, pairs: &[(&'static str, &'static str)]) -> bool {
+        let mut request = http::Request::builder().version(version);
         for (name, value) in pairs {
-            headers.append(*name, value.parse().unwrap());
+            request = request.header(*name, *value);
         }
-        Wanted::read(&headers).is_some()
+        Wanted::read(&request.body(()).unwrap().into_parts().0).is_some()
     }
 
     #[test]
     fn an_upgrade_is_asked_for_in_full_or_not_at_all() {
         assert!(wanted(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]));
+        assert!(!wanted_in(Version::HTTP_10, &[("connection", "Upgrade"), ("upgrade", "websocket")]));
         assert!(!wanted(&[("upgrade", "websocket")]));
         assert!(!wanted(&[("connection", "upgrade")]));
         assert!(!wanted(&[("connection", "upgrade"), ("upgrade", "websocket, h2c")]));
