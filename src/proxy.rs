@@ -189,15 +189,11 @@ impl Door {
         let spare = may_repeat(&parts.method, &outgoing).then(|| parts.clone());
         self.prepare(&mut parts.headers, &grant, &passage, wanted.as_ref(), host.clone());
         let request = Request::from_parts(parts, outgoing);
-        let answered = match (upstream.send(&order, request).await, spare) {
-            (Err(Failure::DeadLink), Some(mut parts)) => {
-                self.prepare(&mut parts.headers, &grant, &passage, wanted.as_ref(), host);
-                let again = Request::from_parts(parts, Outgoing::empty());
-                Box::pin(upstream.send_afresh(&order, again)).await
-            }
-            (answered, _) => answered,
-        };
-        match answered {
+        if !outgoing.is_end_stream() && outgoing.size_hint().exact().is_none() {
+            // hyper would send a GET without the body that it cannot tell the length of.
+            parts.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        match upstream.send(endpoint, request, &self.record, timeouts).await {
             Ok((response, lease)) => {
                 passage.exchange.upstream_answered();
                 self.pass_on(response, lease, &grant, wanted, passage, form).await
