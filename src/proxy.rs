@@ -30,7 +30,7 @@ use crate::server::worker::Worker;
 use crate::site::Site;
 use crate::telemetry::access_log;
 use crate::upstream::body::Outgoing;
-use crate::upstream::{Failure, Lease, Order};
+use crate::upstream::{self, Failure, Lease};
 
 pub mod cookies;
 pub mod hop;
@@ -299,8 +299,7 @@ impl Door {
             Failure::ConnectTimeout => (Code::UpstreamUnreachable, "no connection within timeouts.connect"),
             Failure::ResponseTimeout => (Code::UpstreamTimeout, "no response within timeouts.response"),
             Failure::Full => (Code::Overloaded, "the upstream's max_connections are in use"),
-            Failure::DeadLink => (Code::UpstreamUnreachable, "the pooled connection was closed"),
-            Failure::Exchange(error) if error.is_parse() => {
+            Failure::Exchange(error) if upstream::is_malformed(error) => {
                 (Code::UpstreamProtocol, "the upstream's response is malformed")
             }
             Failure::Exchange(error) if error.is_incomplete_message() => {

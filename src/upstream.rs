@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
+use std::io::ErrorKind;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::config::{self, UpstreamTimeouts};
 use crate::server::record::Record;
 
 pub mod body;
+mod head;
 pub mod io;
 
 /// What a stalled reader can pin is a few of these (see ARCHITECTURE.md, Memory).
@@ -184,6 +186,7 @@ impl Upstream {
         let Order { record, timeouts, .. } = order;
         request.body_mut().paced_by(&link.shared.flow);
         record.expect_within(clock::ticks(timeouts.response), self.clock.now());
+        link.shared.flow.await_head();
         let mut answer = pin!(link.sender.try_send_request(request));
         let answered = poll_fn(|cx| match answer.as_mut().poll(cx) {
             Poll::Ready(result) => Poll::Ready(Some(result)),
@@ -302,7 +305,16 @@ fn gave_no_answer(error: &hyper::Error) -> bool {
     let io = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
     error.is_incomplete_message()
         || error.is_canceled()
-        || io.is_some_and(|io| {
-            matches!(io.kind(), std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe)
-        })
+        || matches!(io_kind(error), Some(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe))
+}
+
+/// Whether a response came that is none.
+#[must_use]
+pub fn is_malformed(error: &hyper::Error) -> bool {
+    error.is_parse() || io_kind(error) == Some(ErrorKind::InvalidData)
+}
+
+fn io_kind(error: &hyper::Error) -> Option<ErrorKind> {
+    use std::error::Error as _;
+    Some(error.source()?.downcast_ref::<std::io::Error>()?.kind())
 }

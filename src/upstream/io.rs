@@ -10,6 +10,7 @@ use http::HeaderValue;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::head::Head;
 use crate::config::Target;
 
 /// Bytes of a request body that may wait in memory for an upstream that does not read.
@@ -55,6 +56,7 @@ pub struct Flow {
     given: Cell<u64>,
     written: Cell<u64>,
     waiting: RefCell<Option<Waker>>,
+    head: RefCell<Head>,
 }
 
 impl Flow {
@@ -65,6 +67,11 @@ impl Flow {
         }
         self.waiting.replace(Some(cx.waker().clone()));
         Poll::Pending
+    }
+
+    /// What comes next is the head of a response.
+    pub fn await_head(&self) {
+        self.head.replace(Head::awaited());
     }
 
     pub fn give(&self, bytes: usize) {
@@ -97,8 +104,19 @@ impl Metered {
 }
 
 impl AsyncRead for Metered {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_read(cx, buf)
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let from = buf.filled().len();
+        ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        if this.flow.head.borrow_mut().is_well_formed(&buf.filled()[from..]) {
+            return Poll::Ready(Ok(()));
+        }
+        buf.set_filled(from);
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "a bare LF in the head of a response")))
     }
 }
 
