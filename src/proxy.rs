@@ -180,23 +180,26 @@ impl Door {
             parts.uri = Uri::from(path);
         }
         parts.version = Version::HTTP_11;
+        let bound = hop::binds_connection(&parts.headers, header::AUTHORIZATION);
         let most = limit(route).unwrap_or(u64::MAX);
         let outgoing = Outgoing::new(body, most, &self.record, &site.owned);
         let timeouts = route.timeouts.as_ref().unwrap_or(&upstream.settings().timeouts);
-        let order = Order { endpoint: upstream.pick(), record: &self.record, timeouts };
-        let host = upstream.host_of(order.endpoint);
-        // As the client sent it, since everything else can be done again.
-        let spare = may_repeat(&parts.method, &outgoing).then(|| parts.clone());
-        self.prepare(&mut parts.headers, &grant, &passage, wanted.as_ref(), host.clone());
-        let request = Request::from_parts(parts, outgoing);
+        passage.exchange.asks_upstream();
         if !outgoing.is_end_stream() && outgoing.size_hint().exact().is_none() {
             // hyper would send a GET without the body that it cannot tell the length of.
             parts.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
+        let request = Request::from_parts(parts, outgoing);
         match upstream.send(endpoint, request, &self.record, timeouts).await {
             Ok((response, lease)) => {
                 passage.exchange.upstream_answered();
-                self.pass_on(response, lease, &grant, wanted, passage, form).await
+                let bound = bound || hop::binds_connection(response.headers(), header::WWW_AUTHENTICATE);
+                let lease = if bound { lease.once() } else { lease };
+                self.pass_on(response, lease, &grant, wanted, passage, (&method, &asked)).await
+            }
+            Err(failure) => {
+                let rejection = self.explain(&failure);
+                passage.fail(&rejection, &method, &asked)
             }
             Err(failure) => passage.fail(&self.explain(&failure), form),
         }
@@ -256,6 +259,10 @@ impl Door {
         if switching && switched.is_none() {
             let rejection = Rejection::new(Code::UpstreamProtocol, "a switch of protocols nobody asked for");
             return passage.fail(&rejection, form);
+        }
+        if !hop::is_plainly_framed(&parts.headers) {
+            let rejection = Rejection::new(Code::UpstreamProtocol, "the response is framed in two ways or an odd one");
+            return passage.fail(&rejection, asked.0, asked.1);
         }
         hop::strip(&mut parts.headers);
         parts.version = Version::HTTP_11;
@@ -320,6 +327,10 @@ impl Passage {
         if forget {
             cookies::forget(session, response.headers_mut());
         }
+        if method == Method::CONNECT {
+            // What follows may be meant for the tunnel that did not come about.
+            response.headers_mut().insert(header::CONNECTION, CLOSE);
+        }
         self.own(response)
     }
 
@@ -330,10 +341,6 @@ impl Passage {
     }
 
     /// `OPTIONS *` asks about the gateway, not about anything behind it.
-        if method == Method::CONNECT {
-            // What follows may be meant for the tunnel that did not come about.
-            response.headers_mut().insert(header::CONNECTION, CLOSE);
-        }
     fn options(self) -> Response<Reply> {
         let mut response = Response::new(Bytes::new());
         *response.status_mut() = StatusCode::NO_CONTENT;
@@ -362,6 +369,14 @@ fn forwarding(record: &Record, site: &Site) -> Rc<Forwarding> {
     Rc::new(Forwarding::new(record.peer, false, &site.config.server.trusted_proxies))
 }
 
+/// Before anything else, since the target of CONNECT has a form of its own.
+fn may_be_forwarded(method: &Method) -> Result<(), Rejection> {
+    if [Method::CONNECT, Method::TRACE].contains(method) || method.as_str() == "TRACK" {
+        return Err(Rejection::new(Code::MethodNotAllowed, "a method that is never forwarded"));
+    }
+    Ok(())
+}
+
 fn is_asterisk(request: &Request<Incoming>) -> bool {
     request.method() == Method::OPTIONS && request.uri().path() == "*"
 }
@@ -372,11 +387,3 @@ const fn limit(route: &Route) -> Option<u64> {
         MaxBody::Unlimited => None,
     }
 }
-/// Before anything else, since the target of CONNECT has a form of its own.
-fn may_be_forwarded(method: &Method) -> Result<(), Rejection> {
-    if [Method::CONNECT, Method::TRACE].contains(method) || method.as_str() == "TRACK" {
-        return Err(Rejection::new(Code::MethodNotAllowed, "a method that is never forwarded"));
-    }
-    Ok(())
-}
-

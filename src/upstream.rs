@@ -102,6 +102,7 @@ pub struct Lease {
     endpoint: Rc<Endpoint>,
     link: Option<Link>,
     clock: Rc<CoarseClock>,
+    reusable: bool,
 }
 
 impl Upstream {
@@ -185,8 +186,8 @@ impl Upstream {
     ) -> Result<Answered, (Failure, Option<Request<Outgoing>>)> {
         let Order { record, timeouts, .. } = order;
         request.body_mut().paced_by(&link.shared.flow);
-        record.expect_within(clock::ticks(timeouts.response), self.clock.now());
         link.shared.flow.await_head();
+        record.expect_within(clock::ticks(timeouts.response), self.clock.now());
         let mut answer = pin!(link.sender.try_send_request(request));
         let answered = poll_fn(|cx| match answer.as_mut().poll(cx) {
             Poll::Ready(result) => Poll::Ready(Some(result)),
@@ -197,8 +198,8 @@ impl Upstream {
         match answered {
             Some(Ok(response)) => {
                 record.expect_within(clock::ticks(timeouts.idle), self.clock.now());
-                let endpoint = Rc::clone(&self.endpoints[order.endpoint]);
-                Ok((response, Lease { endpoint, link: Some(link), clock: Rc::clone(&self.clock) }))
+                let clock = Rc::clone(&self.clock);
+                Ok((response, Lease { endpoint: Rc::clone(endpoint), link: Some(link), clock, reusable: true }))
             }
             Some(Err(mut error)) => {
                 let unsent = error.take_message();
@@ -281,9 +282,16 @@ impl Drop for Place {
 }
 
 impl Lease {
+    /// Nobody else may be given this connection.
+    #[must_use]
+    pub fn once(mut self) -> Self {
+        self.reusable = false;
+        self
+    }
+
     /// The response was read to its end.
     pub fn release(mut self) {
-        if let Some(mut link) = self.link.take() {
+        if let Some(mut link) = self.link.take().filter(|_| self.reusable) {
             link.idle_since = self.clock.now();
             self.endpoint.idle.borrow_mut().push(link);
         }
@@ -301,8 +309,6 @@ impl Lease {
 
 /// The connection turned out dead: not a byte of an answer came.
 fn gave_no_answer(error: &hyper::Error) -> bool {
-    use std::error::Error as _;
-    let io = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
     error.is_incomplete_message()
         || error.is_canceled()
         || matches!(io_kind(error), Some(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe))

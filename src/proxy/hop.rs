@@ -28,6 +28,40 @@ pub fn is_hop_by_hop(name: &HeaderName) -> bool {
     )
 }
 
+/// Whether a header names a scheme that authenticates a connection rather than a request (RFC 4559):
+/// whoever was given that connection next would pass for somebody else.
+#[must_use]
+pub fn binds_connection(headers: &HeaderMap, name: HeaderName) -> bool {
+    let begins = |challenge: &[u8], scheme: &[u8]| {
+        challenge.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    };
+    let bound = |challenge: &[u8]| begins(challenge, b"ntlm") || begins(challenge, b"negotiate");
+    headers.get_all(name).iter().any(|value| tokens(value).any(bound))
+}
+
+/// Whether a response says in one way, which everyone reads alike, where it ends. hyper reads
+/// further ones; what it makes of them is not what the client, given the same headers, would.
+#[must_use]
+pub fn is_plainly_framed(headers: &HeaderMap) -> bool {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (lengths.next(), encodings.next()) {
+        (None, None) => true,
+        (Some(length), None) => lengths.next().is_none() && length.as_bytes().iter().all(u8::is_ascii_digit),
+        (None, Some(encoding)) => {
+            encodings.next().is_none() && encoding.as_bytes().eq_ignore_ascii_case(b"chunked")
+        }
+        (Some(_), Some(_)) => false,
+    }
+}
+
+/// Whether `Connection` holds an option that is not about connections: a header that its sender
+/// wants removed.
+#[must_use]
+pub fn nominates(connection: &HeaderValue) -> bool {
+    tokens(connection).any(|token| !is_connection_option(token))
+}
+
 fn is_connection_option(token: &[u8]) -> bool {
     [b"keep-alive".as_slice(), b"close", b"upgrade", b"te"]
         .iter()
@@ -114,6 +148,36 @@ mod tests {
         ]);
         strip(&mut headers);
         assert_eq!(headers, map(&[("accept", "*/*")]));
+    }
+
+    #[test]
+    fn schemes_that_bind_a_connection_are_known() {
+        for (value, bound) in [
+            ("NTLM", true),
+            ("negotiate YII=", true),
+            ("Basic realm=\"a\", Negotiate", true),
+            ("Bearer ntlm", false),
+            ("Basic bnRsbQ==", false),
+        ] {
+            assert_eq!(binds_connection(&map(&[("authorization", value)]), header::AUTHORIZATION), bound, "{value}");
+        }
+    }
+
+    #[test]
+    fn only_plain_framing_of_a_response_is_taken() {
+        for (pairs, plain) in [
+            (&[][..], true),
+            (&[("content-length", "5")], true),
+            (&[("transfer-encoding", "Chunked")], true),
+            (&[("content-length", "5, 5")], false),
+            (&[("content-length", "5"), ("content-length", "5")], false),
+            (&[("content-length", "5"), ("transfer-encoding", "chunked")], false),
+            (&[("transfer-encoding", "gzip, chunked")], false),
+            (&[("transfer-encoding", "identity")], false),
+            (&[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")], false),
+        ] {
+            assert_eq!(is_plainly_framed(&map(pairs)), plain, "{pairs:?}");
+        }
     }
 
     #[test]
