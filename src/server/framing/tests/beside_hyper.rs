@@ -24,16 +24,16 @@ const HEAD_BYTES: usize = 32 * 1024;
 const HEADERS: usize = 100;
 
 /// One request as somebody read it: how many bytes of content its body had.
-pub type Contents = Vec<u64>;
+pub(crate) type Contents = Vec<u64>;
 
 /// What the guard made of the bytes. Every upgrade is taken to be refused.
-pub struct Guarded {
-    pub passed: usize,
-    pub stop: Stop,
-    pub contents: Contents,
+pub(crate) struct Guarded {
+    pub(crate) passed: usize,
+    pub(crate) stop: Stop,
+    pub(crate) contents: Contents,
 }
 
-pub fn by_the_guard(bytes: &[u8]) -> Guarded {
+pub(crate) fn by_the_guard(bytes: &[u8]) -> Guarded {
     let mut framing = Framing::new(HEAD_BYTES, HEADERS);
     let mut contents = Vec::new();
     let mut at = 0;
@@ -61,23 +61,23 @@ pub fn by_the_guard(bytes: &[u8]) -> Guarded {
 
 /// What hyper made of them.
 #[derive(Default)]
-pub struct Read {
-    pub contents: Contents,
+pub(crate) struct Read {
+    pub(crate) contents: Contents,
     /// A request after which hyper closes, so that it does not read on.
-    pub last: bool,
+    pub(crate) last: bool,
     /// All of its answers.
-    pub written: Vec<u8>,
-    pub failed: Option<String>,
+    pub(crate) written: Vec<u8>,
+    pub(crate) failed: Option<String>,
 }
 
 /// Lets hyper serve the bytes, as the worker would, until it wants more.
-pub fn by_hyper(bytes: &[u8]) -> Read {
+pub(crate) fn by_hyper(bytes: &[u8]) -> Read {
     let read = Rc::new(RefCell::new(Read::default()));
     let noted = Rc::clone(&read);
     let service = service_fn(move |request| note(request, Rc::clone(&noted)));
     let wire = Wire { input: bytes.to_vec(), at: 0, read: Rc::clone(&read) };
     let mut builder = http1::Builder::new();
-    builder.header_read_timeout(None).max_buf_size(HEAD_BYTES);
+    builder.header_read_timeout(None).max_buf_size(HEAD_BYTES + 1);
     let mut connection = Box::pin(builder.serve_connection(wire, service));
     let woken = Arc::new(Woken(AtomicBool::new(true)));
     let waker = Waker::from(Arc::clone(&woken));
@@ -125,7 +125,7 @@ async fn note(
 ///
 /// # Panics
 /// When they differ, or when hyper refuses by itself what the guard let pass.
-pub fn compare(bytes: &[u8]) {
+pub(crate) fn compare(bytes: &[u8]) {
     let guarded = by_the_guard(bytes);
     let whole = Framing::new(HEAD_BYTES, HEADERS).judge(bytes);
     assert!(whole.passed <= guarded.passed, "the verdict depends on how the bytes were split");

@@ -1,0 +1,75 @@
+//! HTTP/1.1 as attackers write it, and as broken upstreams answer it.
+//!
+//! Rows of the corpus's classes F (targets), G (framing), H (upgrades) and N (exhaustion), each a
+//! test named after it; even numbers are siblings of the same class. What is smuggled is a request
+//! to a public route, so that nothing but framing keeps it from the upstream.
+
+use crate::client::Connection;
+use crate::world::World;
+
+mod connections;
+mod exhaustion;
+mod framing;
+mod responses;
+mod targets;
+mod upgrades;
+
+const SMUGGLED: &str = "GET /public/smuggled HTTP/1.1\r\nHost: app.test\r\n\r\n";
+
+/// Rows that are not HTTP/1.1's, or another file's.
+const ELSEWHERE: [&str; 3] = ["f11", "f15", "g33"];
+
+/// Answered with 400 and nothing else, closed, logged, and no upstream was asked.
+async fn refused(world: &World, bytes: impl AsRef<[u8]>) {
+    refused_with(world, bytes, 400, "bad_request").await;
+}
+
+async fn refused_with(world: &World, bytes: impl AsRef<[u8]>, status: u16, code: &str) {
+    let bytes = bytes.as_ref();
+    let shown = bytes[..bytes.len().min(300)].escape_ascii().to_string();
+    let before = world.upstream_traffic();
+    let raw = world.raw(bytes).await;
+    let response = raw.response.unwrap_or_else(|| panic!("no answer to {shown}"));
+    world.check_refusal(&shown, &response, status, code, before);
+    assert!(raw.closed, "left open: {shown}");
+    assert!(raw.rest.is_empty(), "more than one answer to {shown}");
+    assert_eq!(response.header("content-type"), Some("application/problem+json"), "{shown}");
+    let problem = response.json();
+    assert_eq!((problem["status"].as_u64(), problem["code"].as_str()), (Some(status.into()), Some(code)));
+    assert!(problem["title"].is_string() && problem["request_id"].is_string(), "{problem}");
+}
+
+/// A request to a public route with these lines, and what is smuggled behind it.
+fn with(lines: &str, body: &str) -> String {
+    format!("POST /public/a HTTP/1.1\r\nHost: app.test\r\n{lines}\r\n{body}{SMUGGLED}")
+}
+
+/// What is smuggled arrived, if at all, as the body of something else.
+fn nothing_smuggled(world: &World) {
+    for received in world.upstream.requests() {
+        assert!(!received.target().contains("smuggled"), "{}", received.head.escape_ascii());
+    }
+}
+
+/// The connection serves another request as if nothing had been.
+async fn goes_on(world: &World, connection: &mut Connection) {
+    let response = world.get("/public/after").send_on(connection).await;
+    assert_eq!((response.status, world.upstream.last().path()), (200, "/public/after".to_owned()));
+}
+
+#[test]
+fn no_row_is_forgotten() {
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/wire");
+    let files = std::fs::read_dir(directory).unwrap();
+    let sources: String = files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+    for (class, last) in [('f', 17), ('g', 39)] {
+        for number in (1..=last).step_by(2) {
+            let row = format!("{class}{number:02}");
+            let tested = sources.contains(&format!("fn {row}_"));
+            assert!(tested != ELSEWHERE.contains(&row.as_str()), "{row}");
+        }
+    }
+    for row in ["h11", "h15", "n01", "n03", "n07", "n09", "n15", "n17"] {
+        assert!(sources.contains(&format!("fn {row}_")), "{row}");
+    }
+}
