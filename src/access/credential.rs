@@ -167,7 +167,8 @@ fn bearer(value: &HeaderValue) -> Option<&[u8]> {
     }
     match rest {
         [] => Some(rest),
-        [b' ', ..] => Some(rest.trim_ascii()),
+        // A server that takes a tab for a space must not see what was neither read nor withheld.
+        [b' ' | b'\t', ..] => Some(rest.trim_ascii()),
         _ => None,
     }
 }
