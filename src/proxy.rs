@@ -30,7 +30,7 @@ use crate::server::worker::Worker;
 use crate::site::Site;
 use crate::telemetry::access_log;
 use crate::upstream::body::Outgoing;
-use crate::upstream::{self, Failure, Lease};
+use crate::upstream::{self, Failure, Lease, Order};
 
 pub mod cookies;
 pub mod hop;
@@ -171,8 +171,9 @@ impl Door {
         mut passage: Passage,
     ) -> Response<Reply> {
         let (mut parts, body) = request.into_parts();
-        let (method, asked) = (parts.method.clone(), Form::of(&parts.headers));
+        let form = Form::of(&parts.method, &parts.headers);
         let wanted = Wanted::read(&parts).filter(|_| body.is_end_stream());
+        let bound = hop::binds_connection(&parts.headers, header::AUTHORIZATION);
         let site = Rc::clone(&passage.exchange.site);
         let route = grant.route();
         let upstream = site.upstream(route.upstream);
@@ -180,26 +181,33 @@ impl Door {
             parts.uri = Uri::from(path);
         }
         parts.version = Version::HTTP_11;
-        let bound = hop::binds_connection(&parts.headers, header::AUTHORIZATION);
         let most = limit(route).unwrap_or(u64::MAX);
         let outgoing = Outgoing::new(body, most, &self.record, &site.owned);
         let timeouts = route.timeouts.as_ref().unwrap_or(&upstream.settings().timeouts);
-        passage.exchange.asks_upstream();
+        let order = Order { endpoint: upstream.pick(), record: &self.record, timeouts };
+        let host = upstream.host_of(order.endpoint);
+        // As the client sent it, since everything else can be done again.
+        let spare = may_repeat(&parts.method, &outgoing).then(|| parts.clone());
+        self.prepare(&mut parts.headers, &grant, &passage, wanted.as_ref(), host.clone());
         if !outgoing.is_end_stream() && outgoing.size_hint().exact().is_none() {
             // hyper would send a GET without the body that it cannot tell the length of.
             parts.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
         let request = Request::from_parts(parts, outgoing);
-        match upstream.send(endpoint, request, &self.record, timeouts).await {
+        let answered = match (upstream.send(&order, request).await, spare) {
+            (Err(Failure::DeadLink), Some(mut parts)) => {
+                self.prepare(&mut parts.headers, &grant, &passage, wanted.as_ref(), host);
+                let again = Request::from_parts(parts, Outgoing::empty());
+                Box::pin(upstream.send_afresh(&order, again)).await
+            }
+            (answered, _) => answered,
+        };
+        match answered {
             Ok((response, lease)) => {
                 passage.exchange.upstream_answered();
                 let bound = bound || hop::binds_connection(response.headers(), header::WWW_AUTHENTICATE);
                 let lease = if bound { lease.once() } else { lease };
-                self.pass_on(response, lease, &grant, wanted, passage, (&method, &asked)).await
-            }
-            Err(failure) => {
-                let rejection = self.explain(&failure);
-                passage.fail(&rejection, &method, &asked)
+                self.pass_on(response, lease, &grant, wanted, passage, form).await
             }
             Err(failure) => passage.fail(&self.explain(&failure), form),
         }
@@ -261,8 +269,9 @@ impl Door {
             return passage.fail(&rejection, form);
         }
         if !hop::is_plainly_framed(&parts.headers) {
-            let rejection = Rejection::new(Code::UpstreamProtocol, "the response is framed in two ways or an odd one");
-            return passage.fail(&rejection, asked.0, asked.1);
+            let rejection =
+                Rejection::new(Code::UpstreamProtocol, "the response is framed in two ways or an odd one");
+            return passage.fail(&rejection, form);
         }
         hop::strip(&mut parts.headers);
         parts.version = Version::HTTP_11;
@@ -306,6 +315,7 @@ impl Door {
             Failure::ConnectTimeout => (Code::UpstreamUnreachable, "no connection within timeouts.connect"),
             Failure::ResponseTimeout => (Code::UpstreamTimeout, "no response within timeouts.response"),
             Failure::Full => (Code::Overloaded, "the upstream's max_connections are in use"),
+            Failure::DeadLink => (Code::UpstreamUnreachable, "the pooled connection was closed"),
             Failure::Exchange(error) if upstream::is_malformed(error) => {
                 (Code::UpstreamProtocol, "the upstream's response is malformed")
             }

@@ -198,8 +198,8 @@ impl Upstream {
         match answered {
             Some(Ok(response)) => {
                 record.expect_within(clock::ticks(timeouts.idle), self.clock.now());
-                let clock = Rc::clone(&self.clock);
-                Ok((response, Lease { endpoint: Rc::clone(endpoint), link: Some(link), clock, reusable: true }))
+                let (endpoint, clock) = (Rc::clone(&self.endpoints[order.endpoint]), Rc::clone(&self.clock));
+                Ok((response, Lease { endpoint, link: Some(link), clock, reusable: true }))
             }
             Some(Err(mut error)) => {
                 let unsent = error.take_message();

@@ -159,7 +159,11 @@ mod tests {
             ("Bearer ntlm", false),
             ("Basic bnRsbQ==", false),
         ] {
-            assert_eq!(binds_connection(&map(&[("authorization", value)]), header::AUTHORIZATION), bound, "{value}");
+            assert_eq!(
+                binds_connection(&map(&[("authorization", value)]), header::AUTHORIZATION),
+                bound,
+                "{value}"
+            );
         }
     }
 

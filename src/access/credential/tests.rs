@@ -39,7 +39,7 @@ fn found(pairs: &[(&'static str, &str)], query: Option<&str>) -> Result<Vec<(Sou
     let presented = find(&settings(), &headers, query).map_err(|rejection| rejection.code)?;
     let told = |credential: &Credential<'_>| {
         let form = if matches!(credential.token, Token::Jwt(_)) { "jwt" } else { "opaque" };
-        (credential.source, format!("{form} {}", credential.token.as_str()))
+        (credential.source, format!("{form} {}", String::from_utf8_lossy(credential.token.as_bytes())))
     };
     Ok(presented.iter().map(told).collect())
 }
