@@ -66,6 +66,21 @@ impl Connection {
         self.read.drain(..count.min(self.read.len())).collect()
     }
 
+    /// The head of a response whose body is still to come.
+    pub(crate) async fn interim_head(&mut self) -> String {
+        let head = self.head().await.expect("a response begins");
+        String::from_utf8_lossy(&head).into_owned()
+    }
+
+    /// Reads up to and with these bytes.
+    pub(crate) async fn until(&mut self, wanted: &[u8]) {
+        while find(&self.read, wanted).is_none() {
+            assert!(self.more().await, "the end came first: {:?}", String::from_utf8_lossy(&self.read));
+        }
+        let end = find(&self.read, wanted).map_or(0, |at| at + wanted.len());
+        self.read.drain(..end);
+    }
+
     async fn head(&mut self) -> Option<Vec<u8>> {
         loop {
             if let Some(end) = find(&self.read, b"\r\n\r\n") {
