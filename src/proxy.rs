@@ -197,8 +197,7 @@ impl Door {
         let answered = match (upstream.send(&order, request).await, spare) {
             (Err(Failure::DeadLink), Some(mut parts)) => {
                 self.prepare(&mut parts.headers, &grant, &passage, wanted.as_ref(), host);
-                let again = Request::from_parts(parts, Outgoing::empty());
-                Box::pin(upstream.send_afresh(&order, again)).await
+                upstream.send_again(&order, Request::from_parts(parts, Outgoing::empty())).await
             }
             (answered, _) => answered,
         };

@@ -11,7 +11,7 @@ use crate::clock::CoarseClock;
 use crate::config::Config;
 use crate::identity::Identity;
 use crate::identity::owned::Owned;
-use crate::metrics::{Metrics, RouteCounts};
+use crate::metrics::{self, Metrics, RouteCounts};
 use crate::upstream::Upstream;
 
 /// Made anew at each reload; what it holds per worker (caches, pools) is its own.
@@ -29,6 +29,7 @@ impl Site {
         config: Arc<Config>,
         shared: authn::Shared,
         metrics: &Metrics,
+        worker: &metrics::Worker,
         clock: &Rc<CoarseClock>,
     ) -> Rc<Self> {
         let authn = Authn::new(&config, shared);
@@ -37,7 +38,10 @@ impl Site {
         let upstreams = config
             .upstreams
             .iter()
-            .map(|upstream| Upstream::new(Arc::clone(upstream), config.server.workers, Rc::clone(clock)))
+            .map(|upstream| {
+                let counts = worker.upstream(&metrics.upstream(&upstream.name));
+                Upstream::new(Arc::clone(upstream), config.server.workers, Rc::clone(clock), counts)
+            })
             .collect();
         let counts = config.routes.iter().map(|route| metrics.route(&route.name)).collect();
         Rc::new(Self { gate: Gate::new(&config, authn), config, owned: Rc::new(owned), upstreams, counts })

@@ -21,6 +21,7 @@ use self::body::Outgoing;
 use self::io::{Flow, Metered, Socket};
 use crate::clock::{self, CoarseClock, Ticks};
 use crate::config::{self, UpstreamTimeouts};
+use crate::metrics::{ConnectionState, UpstreamConnection, UpstreamOutcome, UpstreamWorker};
 use crate::server::record::Record;
 
 pub mod body;
@@ -68,6 +69,7 @@ pub struct Upstream {
     /// This worker's share of `max_connections`.
     most: usize,
     clock: Rc<CoarseClock>,
+    counts: UpstreamWorker,
 }
 
 struct Endpoint {
@@ -82,6 +84,7 @@ struct Link {
     sender: SendRequest<Outgoing>,
     shared: Rc<Shared>,
     idle_since: Ticks,
+    counted: UpstreamConnection,
 }
 
 /// Shared by a link and the task that drives its connection.
@@ -95,6 +98,8 @@ struct Shared {
 pub struct Remains {
     pub stream: Socket,
     pub read: Vec<u8>,
+    /// It counts as a connection until the tunnel ends.
+    _counted: Option<UpstreamConnection>,
 }
 
 /// A connection in use. Dropped, it closes; released, it serves the next request.
@@ -107,7 +112,12 @@ pub struct Lease {
 
 impl Upstream {
     #[must_use]
-    pub fn new(settings: Arc<config::Upstream>, workers: usize, clock: Rc<CoarseClock>) -> Self {
+    pub fn new(
+        settings: Arc<config::Upstream>,
+        workers: usize,
+        clock: Rc<CoarseClock>,
+        counts: UpstreamWorker,
+    ) -> Self {
         let endpoints = settings
             .targets
             .iter()
@@ -116,7 +126,7 @@ impl Upstream {
             })
             .collect();
         let most = settings.max_connections.map_or(usize::MAX, |most| most.div_ceil(workers));
-        Self { settings, endpoints, next: Cell::new(0), most, clock }
+        Self { settings, endpoints, next: Cell::new(0), most, clock, counts }
     }
 
     #[must_use]
@@ -148,9 +158,43 @@ impl Upstream {
     /// # Errors
     /// See [`Failure`].
     pub async fn send(&self, order: &Order<'_>, request: Request<Outgoing>) -> Result<Answered, Failure> {
+        self.counted(self.send_somehow(order, request)).await
+    }
+
+    /// The same once more, on a new connection alone.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn send_again(
+        &self,
+        order: &Order<'_>,
+        request: Request<Outgoing>,
+    ) -> Result<Answered, Failure> {
+        self.counts.retry();
+        self.counted(self.send_afresh(order, request)).await
+    }
+
+    async fn counted(
+        &self,
+        sent: impl Future<Output = Result<Answered, Failure>>,
+    ) -> Result<Answered, Failure> {
+        let mut counted = Counted { counts: &self.counts, outcome: Some(UpstreamOutcome::Cancelled) };
+        let answered = sent.await;
+        counted.outcome = match &answered {
+            Ok((response, _)) => Some(response.status().into()),
+            Err(failure) => failure.outcome(),
+        };
+        answered
+    }
+
+    async fn send_somehow(
+        &self,
+        order: &Order<'_>,
+        mut request: Request<Outgoing>,
+    ) -> Result<Answered, Failure> {
         let endpoint = &self.endpoints[order.endpoint];
-        let mut request = request;
-        while let Some(link) = endpoint.take_idle() {
+        while let Some(mut link) = endpoint.take_idle() {
+            link.counted.becomes(ConnectionState::Active);
             match self.send_on(link, order, request).await {
                 Ok(answered) => return Ok(answered),
                 // Never written: any other connection will do.
@@ -165,15 +209,7 @@ impl Upstream {
         Box::pin(self.send_afresh(order, request)).await
     }
 
-    /// The same on a new connection alone.
-    ///
-    /// # Errors
-    /// See [`Failure`].
-    pub async fn send_afresh(
-        &self,
-        order: &Order<'_>,
-        request: Request<Outgoing>,
-    ) -> Result<Answered, Failure> {
+    async fn send_afresh(&self, order: &Order<'_>, request: Request<Outgoing>) -> Result<Answered, Failure> {
         let link = self.connect(&self.endpoints[order.endpoint], order.timeouts).await?;
         self.send_on(link, order, request).await.map_err(|(failure, _)| failure)
     }
@@ -233,10 +269,11 @@ impl Upstream {
             if poll_fn(|cx| connection.poll_without_shutdown(cx)).await.is_ok() {
                 let parts = connection.into_parts();
                 let stream = parts.io.into_inner().into_inner();
-                driven.remains.replace(Some(Remains { stream, read: parts.read_buf.to_vec() }));
+                let read = parts.read_buf.to_vec();
+                driven.remains.replace(Some(Remains { stream, read, _counted: None }));
             }
         });
-        Ok(Link { sender, shared, idle_since: 0 })
+        Ok(Link { sender, shared, idle_since: 0, counted: self.counts.connection() })
     }
 
     /// Closes connections that nobody used for `timeouts.idle`.
@@ -262,6 +299,35 @@ impl Endpoint {
             }
         }
         None
+    }
+}
+
+/// A request to an upstream: counted when it has ended, also when nobody waits for it any more.
+struct Counted<'c> {
+    counts: &'c UpstreamWorker,
+    /// None for one that was never sent.
+    outcome: Option<UpstreamOutcome>,
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        if let Some(outcome) = self.outcome {
+            self.counts.request(outcome);
+        }
+    }
+}
+
+impl Failure {
+    fn outcome(&self) -> Option<UpstreamOutcome> {
+        match self {
+            Self::Connect(_) | Self::ConnectTimeout | Self::DeadLink => Some(UpstreamOutcome::Unreachable),
+            Self::ResponseTimeout => Some(UpstreamOutcome::Timeout),
+            Self::Full => None,
+            Self::Exchange(error) if error.is_parse() || error.is_incomplete_message() => {
+                Some(UpstreamOutcome::Protocol)
+            }
+            Self::Exchange(_) => Some(UpstreamOutcome::Unreachable),
+        }
     }
 }
 
@@ -293,6 +359,7 @@ impl Lease {
     pub fn release(mut self) {
         if let Some(mut link) = self.link.take().filter(|_| self.reusable) {
             link.idle_since = self.clock.now();
+            link.counted.becomes(ConnectionState::Idle);
             self.endpoint.idle.borrow_mut().push(link);
         }
     }
@@ -300,10 +367,11 @@ impl Lease {
     /// Waits until the connection has stopped speaking HTTP, after a 101.
     pub async fn into_remains(mut self) -> Option<Remains> {
         let link = self.link.take()?;
-        let Link { mut sender, shared, .. } = link;
+        let Link { mut sender, shared, counted, .. } = link;
         // Resolves with an error once the connection's task is done.
         let _ = poll_fn(|cx| sender.poll_ready(cx)).await;
-        shared.remains.take()
+        let remains = shared.remains.take()?;
+        Some(Remains { _counted: Some(counted), ..remains })
     }
 }
 

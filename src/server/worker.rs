@@ -83,7 +83,7 @@ pub struct Parts {
 pub async fn run(mut parts: Parts) {
     let clock = Rc::new(CoarseClock::default());
     let orders = parts.orders.borrow_and_update().clone();
-    let site = Site::new(orders.config, orders.shared, &parts.all_metrics, &clock);
+    let site = Site::new(orders.config, orders.shared, &parts.all_metrics, &parts.metrics, &clock);
     let worker = Rc::new(Worker {
         site: RefCell::new(site),
         clock,
@@ -123,7 +123,7 @@ impl Worker {
     }
 
     fn reload(&self, orders: Orders) {
-        let site = Site::new(orders.config, orders.shared, &self.all_metrics, &self.clock);
+        let site = Site::new(orders.config, orders.shared, &self.all_metrics, &self.metrics, &self.clock);
         self.site.replace(site);
     }
 
