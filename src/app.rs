@@ -22,6 +22,7 @@ use crate::readiness::{Pending, Readiness};
 use crate::server::gauge::Gauge;
 use crate::server::listener::{self, Bound};
 use crate::server::worker::{self, Orders, Phase};
+use crate::telemetry::Logs;
 use crate::telemetry::access_log::AccessLog;
 
 mod control;
@@ -57,6 +58,7 @@ pub struct App {
     readiness: Readiness,
     /// Held until the workers run.
     starting: Pending,
+    logs: Option<Logs>,
 }
 
 /// Tells a running [`App`] what to do.
@@ -102,7 +104,13 @@ impl App {
         let metrics = Metrics::new(server.workers);
         let readiness = Readiness::new();
         let starting = readiness.wait_for(WORKERS);
-        Ok(Self { loaded, sockets, addresses, admin, metrics, readiness, starting })
+        Ok(Self { loaded, sockets, addresses, admin, metrics, readiness, starting, logs: None })
+    }
+
+    /// Lets reloads change the level of these logs.
+    #[must_use]
+    pub fn with_logs(self, logs: Logs) -> Self {
+        Self { logs: Some(logs), ..self }
     }
 
     /// Where it listens, ports filled in.
@@ -162,7 +170,8 @@ impl App {
         let admin = tokio::task::spawn_local(self.admin.serve(status.clone(), async {
             let _ = admin_stopped.await;
         }));
-        let mut running = Running { orders, control, access_log, status, addresses: self.addresses };
+        let (logs, addresses) = (self.logs, self.addresses);
+        let mut running = Running { orders, control, access_log, status, addresses, logs };
         let drain = loop {
             match commands.recv().await {
                 Some(Command::Reload(loaded)) => running.reload(*loaded),
@@ -248,6 +257,7 @@ struct Running {
     access_log: AccessLog,
     status: Arc<admin::Status>,
     addresses: Vec<String>,
+    logs: Option<Logs>,
 }
 
 impl Running {
@@ -266,6 +276,9 @@ impl Running {
             && let Err(error) = self.access_log.reopen(&config.telemetry.access_log)
         {
             return self.control.rejected(&error);
+        }
+        if let Some(logs) = &self.logs {
+            logs.set_level(config.telemetry.level);
         }
         self.status.loaded(describe(&config, &self.addresses));
         self.control.applied(&config);
@@ -310,9 +323,9 @@ impl Running {
 ///
 /// # Errors
 /// When it does not start.
-pub fn run(loaded: Loaded) -> Result<(), StartError> {
+pub fn run(loaded: Loaded, logs: Logs) -> Result<(), StartError> {
     let watched = Watched::new(&loaded);
-    let app = App::bind(loaded)?;
+    let app = App::bind(loaded)?.with_logs(logs);
     let (sender, commands) = mpsc::channel(COMMANDS);
     let listening = std::thread::Builder::new()
         .name("signals".to_owned())

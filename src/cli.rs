@@ -86,9 +86,9 @@ fn run(settings: &Settings) -> Result<ExitCode, ExitCode> {
 }
 
 fn serve(loaded: Loaded) -> anyhow::Result<()> {
-    telemetry::init(&loaded.config.telemetry).context("setting up logs")?;
+    let logs = telemetry::init(&loaded.config.telemetry).context("setting up logs")?;
     loaded.notes.iter().for_each(|note| tracing::info!("{note}"));
-    app::run(loaded)?;
+    app::run(loaded, logs)?;
     Ok(())
 }
 
