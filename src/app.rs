@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use self::control::Control;
 use self::reload::Watched;
@@ -166,7 +166,7 @@ impl App {
         let status = Arc::new(admin::Status::new(Arc::clone(&self.metrics), self.readiness.clone()));
         status.loaded(describe(&config, &self.addresses));
         announce(&config, &self.addresses, self.admin.local_addr());
-        let (admin_stop, admin_stopped) = tokio::sync::oneshot::channel::<()>();
+        let (admin_stop, admin_stopped) = oneshot::channel::<()>();
         let admin = tokio::task::spawn_local(self.admin.serve(status.clone(), async {
             let _ = admin_stopped.await;
         }));
@@ -300,9 +300,17 @@ impl Running {
         let patience = self.orders.borrow().config.server.timeouts.drain;
         tracing::info!(patience_ms = patience.as_millis() as u64, "draining");
         self.orders.send_modify(|orders| orders.phase = Phase::Draining);
-        let ended = tokio::task::spawn_blocking(move || {
+        // A thread that nobody waits for: the runtime would wait for a blocking task of its own,
+        // and with it for connections that are to be left.
+        let (done, ended) = oneshot::channel();
+        let joining = std::thread::Builder::new().name("drain".to_owned()).spawn(move || {
             workers.into_iter().for_each(|worker| drop(worker.join()));
+            let _ = done.send(());
         });
+        if let Err(error) = joining {
+            tracing::error!(%error, "stopped without draining");
+            return;
+        }
         let again = async {
             while let Some(command) = commands.recv().await {
                 if matches!(command, Command::Stop | Command::Abort) {
