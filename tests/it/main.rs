@@ -3,6 +3,7 @@
 //! One binary, a file for each door or subject; `world` sets the scene.
 
 mod attacks;
+mod binary;
 mod client;
 mod credentials;
 mod echo;
@@ -11,6 +12,7 @@ mod harness;
 mod headers;
 mod keys;
 mod outages;
+mod program;
 mod sessions;
 mod upstreams;
 mod world;
