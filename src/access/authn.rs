@@ -360,7 +360,8 @@ impl Authn {
         {
             return Err(rate_limited(wait));
         }
-        let not_before = now - clock::span(self.settings.max_staleness);
+        // As old as that is too old: see `passes`.
+        let not_before = now - clock::span(self.settings.max_staleness) + 1;
         match self.shared.checker.ask(question(token), not_before).await {
             Verdict::Live(answer) => {
                 let keys = known.map_or(0, |word| word.keys);
