@@ -1,3 +1,5 @@
+//! Who is believed about a client, by table and for any headers.
+
 use proptest::prelude::*;
 
 use super::*;

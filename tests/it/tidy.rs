@@ -147,7 +147,7 @@ fn the_emulator_is_never_linked_into_the_gateway() {
 
 #[test]
 fn every_file_says_what_it_is_for() {
-    for source in sources() {
+    for source in sources().into_iter().filter(|source| !source.text.trim().is_empty()) {
         assert!(source.text.starts_with("//! "), "src/{} does not begin with //!", source.name);
     }
 }

@@ -149,7 +149,7 @@ async fn what_may_not_be_repeated_is_not() {
     for body in ["", "body"] {
         let world = with_a_dead_connection().await;
         let response = world.post("/public/second").body(body).expect(502).await;
-        assert_eq!(response.code().as_deref(), Some("upstream_protocol"));
+        assert_eq!(response.code().as_deref(), Some("upstream_unreachable"));
         assert_eq!(world.upstream.traffic(), (1, 2));
     }
     let world = with_a_dead_connection().await;

@@ -1,3 +1,5 @@
+//! What a path becomes, by table and for any path.
+
 use proptest::prelude::*;
 
 use super::*;

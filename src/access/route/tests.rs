@@ -1,3 +1,5 @@
+//! Which route a request is for, by table and beside a plain search.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What templates take and what they say.
+
 use std::sync::Arc;
 
 use proptest::prelude::*;

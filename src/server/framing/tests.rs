@@ -1,3 +1,5 @@
+//! The framing guard, by table and beside hyper.
+
 use proptest::prelude::*;
 
 use super::*;
