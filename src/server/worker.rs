@@ -79,7 +79,8 @@ pub struct Parts {
     pub gauge: Arc<Gauge>,
 }
 
-/// Serves until told to drain and every connection has ended.
+/// Serves until told to drain, and then until every connection has ended or nobody waits for them
+/// any more. What is left then is cut off, and logged, as the runtime drops its tasks.
 pub async fn run(mut parts: Parts) {
     let clock = Rc::new(CoarseClock::default());
     let orders = parts.orders.borrow_and_update().clone();
@@ -110,9 +111,17 @@ pub async fn run(mut parts: Parts) {
         worker.reload(orders);
     }
     accepting.iter().for_each(tokio::task::JoinHandle::abort);
-    worker.drain().await;
+    tokio::select! {
+        () = worker.drain() => {}
+        () = given_up(&mut parts.orders) => {}
+    }
     sweeping.abort();
     worker.lines.flush();
+}
+
+/// Returns once nobody gives orders any more.
+async fn given_up(orders: &mut watch::Receiver<Orders>) {
+    while orders.changed().await.is_ok() {}
 }
 
 impl Worker {
