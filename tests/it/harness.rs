@@ -132,3 +132,17 @@ async fn a_world_can_have_other_settings_and_other_people() {
     assert!(status.to_string().contains(&world.address().to_string()));
     assert_ne!(world.upstream.address(), world.other.address());
 }
+
+/// A client and an upstream that never come to an end do not keep the gateway from stopping.
+#[tokio::test]
+async fn draining_ends_by_itself() {
+    let world = World::with("[server.timeouts]\ndrain = \"300ms\"").await;
+    world.upstream.on("/public/hangs", |_| Answer::steps([Step::Hold]));
+    let mut connection = world.connect().await;
+    connection.send(world.get("/public/hangs").bytes()).await;
+    world.upstream.wait_for(1).await;
+    let began = std::time::Instant::now();
+    drop(world);
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(connection.rest().await, b"");
+}
