@@ -146,9 +146,9 @@ async fn n09_no_descriptors_left() {
 
 /// Hundredths of a second that a process has computed for.
 fn cpu_ticks(process: u32) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
-    let fields = stat.rsplit(')').next().unwrap().split_whitespace();
-    fields.skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum()
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("it runs");
+    let fields = stat.rsplit(')').next().expect("a name in brackets").split_whitespace();
+    fields.skip(11).take(2).map(|field| field.parse::<u64>().expect("a count")).sum()
 }
 
 #[tokio::test]

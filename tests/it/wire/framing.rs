@@ -207,7 +207,7 @@ async fn chunks_are_refused(bodies: &[&str]) {
         let bytes = with("Transfer-Encoding: chunked\r\n", body);
         let raw = world.raw(&bytes).await;
         assert_eq!((raw.status(), raw.closed, raw.rest.len()), (Some(400), true, 0), "{body:?}");
-        let response = raw.response.unwrap();
+        let response = raw.response.expect("it has a status");
         assert_eq!(response.code().as_deref(), Some("bad_request"), "{body:?}");
         assert_eq!(response.all("cache-control"), ["no-store"]);
     }

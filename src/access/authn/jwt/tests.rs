@@ -288,7 +288,7 @@ fn only_the_keys_own_signature_over_these_bytes_counts() {
     for broken in [
         format!("{message}."),
         format!("{message}.AA"),
-        message.clone(),
+        message,
         format!("{good}."),
         format!("{good}.x"),
         format!(".{good}"),
