@@ -25,7 +25,7 @@ async fn sources_are_looked_at_in_their_order() {
     // Learned beforehand, so that all five are known here.
     world.get("/").opaque(opaque).expect(200).await;
     let target = format!("/ws?session={}", query.session_jwt);
-    for first in 0..sessions.len() {
+    for (first, expected) in sessions.iter().enumerate() {
         let mut request = asking_for_a_websocket(world.get(&target));
         if first == 0 {
             request = request.bearer(&bearer.session_jwt);
@@ -41,7 +41,7 @@ async fn sources_are_looked_at_in_their_order() {
             request = request.jwt(jwt);
         }
         request.expect(200).await;
-        assert_eq!(session_id(&world), sessions[first].session_id, "without the first {first}");
+        assert_eq!(session_id(&world), expected.session_id, "without the first {first}");
     }
     assert_eq!(world.stytch_calls(), 1);
 }

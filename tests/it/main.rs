@@ -2,6 +2,8 @@
 //!
 //! One binary, a file for each door or subject; `world` sets the scene.
 
+#![expect(clippy::unwrap_used, reason = "what helps a test may fail as a test does")]
+
 mod attacks;
 mod binary;
 mod client;

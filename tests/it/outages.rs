@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use stytch_emulator::Fault;
 
@@ -51,7 +52,7 @@ fn stytch_error(status: u16, error_type: &str) -> Vec<u8> {
 
 #[tokio::test]
 async fn what_could_not_be_checked_is_unavailable() {
-    for fault in [
+    let faults = [
         Fault { drop: true, ..Fault::on(AUTHENTICATE) },
         Fault { status: Some(500), ..Fault::on(AUTHENTICATE) },
         Fault { status: Some(503), body: Some(json!("down")), ..Fault::on(AUTHENTICATE) },
@@ -60,7 +61,8 @@ async fn what_could_not_be_checked_is_unavailable() {
         Fault { body: Some(json!("<html>maintenance</html>")), ..Fault::on(AUTHENTICATE) },
         Fault { status: Some(401), body: Some(json!("<html>no</html>")), ..Fault::on(AUTHENTICATE) },
         Fault { body: Some(json!({ "status_code": 200 })), ..Fault::on(AUTHENTICATE) },
-    ] {
+    ];
+    join_all(faults.map(async |fault| {
         let world = World::with("[stytch]\ntimeout = \"300ms\"").await;
         let (known, locally) = (world.session(), world.session());
         world.get("/").opaque(&known).expect(200).await;
@@ -77,7 +79,8 @@ async fn what_could_not_be_checked_is_unavailable() {
         world.emulator.clear_faults();
         until("the end of the outage", async || world.get("/").opaque(&unknown).send().await.status == 200)
             .await;
-    }
+    }))
+    .await;
 }
 
 /// Only Stytch's own words, in its own form, refuse a session.
@@ -94,7 +97,7 @@ async fn an_answer_that_is_not_stytchs_is_no_refusal() {
         || http("404 Not Found", "application/json", &"x".repeat(2 * 1024 * 1024)),
         || b"SSH-2.0-OpenSSH\r\n\r\n".to_vec(),
     ];
-    for answer in cases {
+    join_all(cases.map(async |answer| {
         let world = with_an_odd_stytch("", answer).await;
         let session = world.session();
         world.get("/").jwt(&session).expect(200).await;
@@ -103,7 +106,8 @@ async fn an_answer_that_is_not_stytchs_is_no_refusal() {
         assert_eq!(refused.code().as_deref(), Some("stytch_unavailable"));
         keeps_cookies(&refused);
         assert_eq!(world.other.requests().len(), before + 1);
-    }
+    }))
+    .await;
 }
 
 /// A 429 backs the whole project off, for as long as Stytch says.
