@@ -230,10 +230,12 @@ pub fn is_forwarding_header(name: &HeaderName) -> bool {
             &["x-client-ip", "x-client-cert*", "x-client-verify", "x-client-dn", "x-cluster-client-ip"]
         }
         (Some(b'x'), Some(b's')) => &["x-ssl-*", "x-scheme"],
-        (Some(b'x'), Some(b'h')) => &["x-host", "x-http-host-override"],
+        (Some(b'x'), Some(b'h')) => {
+            &["x-host", "x-http-host-override", "x-http-method-override", "x-http-method"]
+        }
         (Some(b'x'), Some(b'u')) => &["x-url-scheme"],
         (Some(b'x'), Some(b'a')) => &["x-amzn-mtls-*", "x-arr-clientcert", "x-arr-ssl", "x-azure-clientip"],
-        (Some(b'x'), Some(b't' | b'm')) => &["x-tls-*", "x-mtls-*"],
+        (Some(b'x'), Some(b't' | b'm')) => &["x-tls-*", "x-mtls-*", "x-method-override"],
         (Some(b'f'), _) => &["forwarded", "forwarded-*", "fastly-client-ip", "front-end-https"],
         (Some(b'c'), Some(b'i')) => &["client-ip", "client-cert*"],
         (Some(b'c'), Some(b'-')) => &["cf-connecting-*"],
@@ -244,7 +246,8 @@ pub fn is_forwarding_header(name: &HeaderName) -> bool {
     is_one_of(name, known)
 }
 
-/// Whether it says that the request is really for something else, as some frameworks believe.
+/// Whether it says that the request is really for something else, or of another method, as some
+/// frameworks believe: it was judged by its own.
 fn names_another_target(name: &HeaderName) -> bool {
     const NAMES: &[&str] = &[
         "forwarded",
@@ -257,6 +260,9 @@ fn names_another_target(name: &HeaderName) -> bool {
         "x-forwarded-method",
         "x-host",
         "x-http-host-override",
+        "x-http-method-override",
+        "x-http-method",
+        "x-method-override",
     ];
     is_one_of(name.as_str().as_bytes(), NAMES)
 }

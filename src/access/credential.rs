@@ -130,6 +130,9 @@ impl<'a> Token<'a> {
     /// Whether a JWT is one is seen when it is verified.
     fn parse(value: &'a [u8]) -> Result<Self, Rejection> {
         let invalid = |reason| Rejection::new(Code::InvalidCredential, reason);
+        if !value.is_ascii() {
+            return Err(invalid("the credential is not ASCII"));
+        }
         if memchr::memchr(b'.', value).is_some() {
             if value.len() > MAX_JWT {
                 return Err(invalid("the JWT is too long"));

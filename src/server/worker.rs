@@ -161,10 +161,10 @@ impl Worker {
             for (_, record) in &*self.connections.borrow() {
                 record.sweep(now, header, idle);
             }
-            if now % LOG_FLUSH == 0 {
+            if now.is_multiple_of(LOG_FLUSH) {
                 self.lines.flush();
             }
-            if now % POOL_SWEEP == 0 {
+            if now.is_multiple_of(POOL_SWEEP) {
                 site.sweep();
                 self.metrics.sessions_cached(site.gate.authn().len());
             }

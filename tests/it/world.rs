@@ -135,7 +135,6 @@ impl Builder {
             other,
             gateway,
             places,
-            settings,
             generation: Mutex::new(0),
             secrets,
             refusals: Mutex::default(),
@@ -235,8 +234,6 @@ pub(crate) struct World {
     pub(crate) other: Echo,
     gateway: Gateway,
     places: Places,
-    /// The files it was started from.
-    pub(crate) settings: Vec<PathBuf>,
     generation: Mutex<usize>,
     secrets: Mutex<Vec<String>>,
     refusals: Mutex<Vec<Refusal>>,
