@@ -1,3 +1,5 @@
+//! What is found in a request and what is withheld from it.
+
 use std::time::Duration;
 
 use proptest::prelude::*;

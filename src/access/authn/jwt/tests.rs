@@ -1,3 +1,5 @@
+//! What makes a token one of ours.
+
 use std::sync::LazyLock;
 use std::time::SystemTime;
 
