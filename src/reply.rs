@@ -272,9 +272,12 @@ fn grpc_status(code: Code) -> u16 {
 mod tests {
     use super::*;
 
+    /// Method, headers, and whether a page is the answer.
+    type Case = (Method, &'static [(&'static str, &'static str)], bool);
+
     #[test]
     fn only_a_navigation_gets_a_page() {
-        let cases: [(Method, &[(&str, &str)], bool); 11] = [
+        let cases: [Case; 11] = [
             (Method::GET, &[("accept", "text/html,application/xhtml+xml,*/*;q=0.8")], true),
             (Method::HEAD, &[("accept", "text/html")], true),
             (Method::POST, &[("accept", "text/html")], false),

@@ -101,9 +101,12 @@ mod tests {
         check(&head, source, Some("public.test")).is_ok()
     }
 
+    /// Method, headers, and whether a cookie passes.
+    type Case = (Method, &'static [(&'static str, &'static str)], bool);
+
     #[test]
     fn a_cookie_passes_only_from_our_own_site_when_something_may_change() {
-        let cases: [(Method, &[(&str, &str)], bool); 12] = [
+        let cases: [Case; 12] = [
             (Method::POST, &[], true),
             (Method::POST, &[("origin", "https://app.test")], true),
             (Method::POST, &[("origin", "https://APP.test:443")], true),
