@@ -99,7 +99,7 @@ impl Scene {
         let keys = Arc::new(KeySet::new(jwks, None, SystemTime::now()).expect("usable keys"));
         let in_use = Keys::default();
         in_use.replace(Arc::clone(&keys));
-        let authn = Authn::new(&config, shared(&config, &client, in_use));
+        let authn = Authn::new(&config, shared(&config, &client, in_use), Metrics::new(1).worker(0));
         let jwt = emulator.session("ana@acme.example").organization("acme").mint().session_jwt;
         let scene = Self {
             gate: Gate::new(&config, Rc::clone(&authn)),

@@ -29,10 +29,10 @@ impl Site {
         config: Arc<Config>,
         shared: authn::Shared,
         metrics: &Metrics,
-        worker: &metrics::Worker,
+        worker: &Arc<metrics::Worker>,
         clock: &Rc<CoarseClock>,
     ) -> Rc<Self> {
-        let authn = Authn::new(&config, shared);
+        let authn = Authn::new(&config, shared, Arc::clone(worker));
         let of_routes = config.routes.iter().flat_map(|route| &route.headers);
         let owned = Owned::new(config.identity.headers.iter().chain(of_routes).map(|(name, _)| name));
         let upstreams = config

@@ -27,6 +27,7 @@ use crate::identity::template::Template;
 use crate::identity::{Identity, Kind};
 use crate::limiter::Limiter;
 pub use crate::metrics::Verification;
+use crate::metrics::{self, LocalFallback};
 use crate::stytch;
 
 pub mod answer;
@@ -114,6 +115,7 @@ pub struct Authn {
     known: RefCell<Cache<Key, Rc<Word>>>,
     refused: RefCell<Cache<u64, i64>>,
     hasher: RandomState,
+    metrics: Arc<metrics::Worker>,
 }
 
 /// What could be said of a credential without asking.
@@ -182,7 +184,7 @@ impl Word {
 
 impl Authn {
     #[must_use]
-    pub fn new(config: &config::Config, shared: Shared) -> Rc<Self> {
+    pub fn new(config: &config::Config, shared: Shared, metrics: Arc<metrics::Worker>) -> Rc<Self> {
         let templates = config.identity.headers.clone();
         let in_routes = config.routes.iter().flat_map(|route| &route.headers);
         let needs_profile = templates.iter().chain(in_routes).any(|(_, template)| template.needs_profile());
@@ -201,6 +203,7 @@ impl Authn {
             hasher: RandomState::new(),
             settings: config.session.clone(),
             shared,
+            metrics,
         })
     }
 
@@ -359,6 +362,10 @@ impl Authn {
             && let Some(wait) = self.shared.limiter.exceeded(client)
         {
             return Err(rate_limited(wait));
+        }
+        if let (Token::Jwt(_), Some(word)) = (token, &known) {
+            let is_stale = now >= word.heard_at.saturating_add(clock::span(self.settings.max_staleness));
+            self.metrics.local_fallback(if is_stale { LocalFallback::Stale } else { LocalFallback::Expired });
         }
         // As old as that is too old: see `passes`.
         let not_before = now - clock::span(self.settings.max_staleness) + 1;

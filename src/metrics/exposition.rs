@@ -298,7 +298,7 @@ mod tests {
         worker.decision(Verification::None, Duration::from_secs(1));
         worker.decision(Verification::Cache, Duration::from_nanos(400));
         worker.decision(Verification::Stale, Duration::from_secs(2));
-        worker.local_fallback(LocalFallback::UnknownKey);
+        worker.local_fallback(LocalFallback::Expired);
         worker.sessions_cached(7);
         shows(
             &metrics,
@@ -307,7 +307,7 @@ mod tests {
                 r#"stytch_gateway_decision_duration_seconds_count{source="local"} 0"#,
                 r#"stytch_gateway_decision_duration_seconds_count{source="stytch"} 1"#,
                 "stytch_gateway_outage_grace_total 1",
-                r#"stytch_gateway_local_fallback_total{reason="unknown_key"} 1"#,
+                r#"stytch_gateway_local_fallback_total{reason="expired"} 1"#,
                 "stytch_gateway_sessions_cached 7",
             ],
         );

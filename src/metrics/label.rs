@@ -119,9 +119,6 @@ labels! {
         /// Stytch's word in it is older than `max_staleness`.
         Stale => "stale",
         Expired => "expired",
-        UnknownKey => "unknown_key",
-        /// No key set has been fetched yet.
-        NoKeys => "no_keys",
     }
 }
 

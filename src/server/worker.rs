@@ -6,10 +6,12 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
+use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use futures_util::FutureExt;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use slab::Slab;
@@ -177,11 +179,11 @@ impl Worker {
                 Ok(Accepted::Tcp(stream, peer)) => {
                     // A socket that refuses the option works all the same, a little slower.
                     let _ = stream.set_nodelay(true);
-                    tokio::task::spawn_local(Rc::clone(&self).serve(stream, peer.ip()));
+                    self.start(stream, peer.ip());
                 }
                 Ok(Accepted::Unix(stream)) => {
                     let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
-                    tokio::task::spawn_local(Rc::clone(&self).serve(stream, peer));
+                    self.start(stream, peer);
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
@@ -190,6 +192,21 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// Serves a connection in a task of its own. A panic ends that connection, is counted, and
+    /// touches no other.
+    fn start<S>(self: &Rc<Self>, stream: S, peer: IpAddr)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let worker = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            let metrics = Arc::clone(&worker.metrics);
+            if AssertUnwindSafe(worker.serve(stream, peer)).catch_unwind().await.is_err() {
+                metrics.panic_caught();
+            }
+        });
     }
 
     /// The life of one connection, from its place among the allowed to its last tunnel.
