@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::body::*;
 use super::*;
 
 mod beside_hyper;
