@@ -50,8 +50,7 @@ def test_every_field_of_the_access_log_is_explained(root):
 def test_every_dependency_has_its_reason(root):
     wanted = tomllib.loads((root / "Cargo.toml").read_text())["dependencies"].keys()
     section = (root / "ARCHITECTURE.md").read_text().partition("## Dependencies")[2].partition("\n## ")[0]
-    # Named for hyper's sake or not used yet.
-    assert rows(section) == wanted - {"http-body", "httpdate", "pin-project-lite"}
+    assert rows(section) == wanted
 
 
 def test_the_map_names_what_is_there(root):
