@@ -18,6 +18,10 @@ use crate::server::worker::Worker;
 use crate::site::Site;
 use crate::telemetry::access_log;
 
+/// What the log says in the place of a status when there was nobody left to answer, as other
+/// proxies do.
+const CLIENT_LEFT: u16 = 499;
+
 /// Held by the answer's body; written when it is dropped.
 pub struct Exchange {
     worker: Rc<Worker>,
@@ -36,7 +40,8 @@ pub struct Exchange {
     verification: Verification,
     reason: Option<&'static str>,
     word: Option<Rc<Word>>,
-    status: StatusCode,
+    /// None until there is an answer: a client that leaves before gets none.
+    status: Option<StatusCode>,
     bytes_out: Cell<u64>,
 }
 
@@ -59,11 +64,11 @@ impl Exchange {
             granted: None,
             answered: None,
             route: None,
-            decision: Decision::Public,
+            decision: Decision::Failed(Code::BadRequest),
             verification: Verification::None,
             reason: None,
             word: None,
-            status: StatusCode::INTERNAL_SERVER_ERROR,
+            status: None,
             bytes_out: Cell::new(0),
         })
     }
@@ -102,7 +107,7 @@ impl Exchange {
     }
 
     pub const fn answers(&mut self, status: StatusCode) {
-        self.status = status;
+        self.status = Some(status);
     }
 
     pub fn sent(&self, bytes: usize) {
@@ -125,7 +130,7 @@ impl Exchange {
             &access_log::Outcome {
                 route: self.route.map(|route| self.site.route_name(route)),
                 decision: self.decision,
-                status: self.status.as_u16(),
+                status: self.status.map_or(CLIENT_LEFT, |status| status.as_u16()),
                 kind: identity.map(|identity| identity.kind),
                 member_id: subject(|subject| subject.starts_with("member-")),
                 user_id: subject(|subject| subject.starts_with("user-")),
