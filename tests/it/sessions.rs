@@ -232,8 +232,18 @@ async fn a_session_that_is_revoked_ends_within_the_bound() {
     world.get("/").with(&session).expect(200).await;
     world.revoke(&session).await;
     let revoked = Instant::now();
-    until("the end of the session", async || world.get("/").with(&session).send().await.status == 401).await;
-    assert!(revoked.elapsed() < Duration::from_millis(1500), "{:?}", revoked.elapsed());
+    // What passes must have been sent within the bound, however long the answer took.
+    let mut last_passed = Duration::ZERO;
+    until("the end of the session", async || {
+        let sent = revoked.elapsed();
+        let passed = world.get("/").with(&session).send().await.status != 401;
+        if passed {
+            last_passed = sent;
+        }
+        !passed
+    })
+    .await;
+    assert!(last_passed <= Duration::from_secs(1), "{last_passed:?}");
     world.get("/").jwt(&session).refused(401, "invalid_credential").await;
     world.get("/").opaque(&session).refused(401, "invalid_credential").await;
 }

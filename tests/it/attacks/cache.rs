@@ -427,7 +427,7 @@ async fn l23_a_herd_after_a_restart() {
     let (answers, longest) = join(herd, unaffected).await;
     assert!(answers.iter().all(|answer| answer.status == 200));
     assert_eq!(world.stytch_calls(), sessions.len());
-    assert!(longest < Duration::from_secs(1), "{longest:?}");
+    assert!(longest < Duration::from_secs(5), "{longest:?}");
 }
 
 /// A client that is gone before the answer is there leaves nothing behind.
