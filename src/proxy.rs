@@ -23,7 +23,6 @@ use crate::client::{ClientView, Forwarding};
 use crate::clock;
 use crate::config::{Auth, Config, MaxBody, Route};
 use crate::exchange::Exchange;
-use crate::identity::owned;
 use crate::reply::{self, Form, Reply};
 use crate::server::record::{BodyState, Record};
 use crate::server::worker::Worker;
@@ -236,16 +235,7 @@ impl Door {
         }
         self.worker.via.add(headers);
         passage.ids.set(headers);
-        let word = grant.proved().map(|proved| &proved.word);
-        owned::replace(headers, &site.owned, word.map_or(&[], |word| &word.headers));
-        if let Some(word) = word {
-            for (name, value) in site.route_headers(grant.index(), &word.identity) {
-                match value {
-                    Some(value) => headers.insert(name, value),
-                    None => headers.remove(name),
-                };
-            }
-        }
+        site.vouch(grant, headers);
         if let Some(wanted) = wanted {
             wanted.ask(headers);
         }

@@ -3,14 +3,13 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderMap;
 
-use crate::access::Gate;
 use crate::access::authn::{self, Authn};
+use crate::access::{Gate, Grant};
 use crate::clock::CoarseClock;
 use crate::config::Config;
-use crate::identity::Identity;
-use crate::identity::owned::Owned;
+use crate::identity::owned::{self, Owned};
 use crate::metrics::{self, Metrics, RouteCounts};
 use crate::upstream::Upstream;
 
@@ -62,13 +61,19 @@ impl Site {
         &self.counts[index]
     }
 
-    /// The headers that only one route adds; the others were made when the identity was proved.
-    pub fn route_headers<'s>(
-        &'s self,
-        route: usize,
-        identity: &'s Identity,
-    ) -> impl Iterator<Item = (&'s HeaderName, Option<HeaderValue>)> {
-        self.config.routes[route].headers.iter().map(|(name, template)| (name, template.render(identity)))
+    /// Replaces whatever identity a request claims with what the grant vouches for: the only way
+    /// identity enters a request, at every door. A door that answers with the headers to copy
+    /// gives an empty map.
+    pub fn vouch(&self, grant: &Grant, headers: &mut HeaderMap) {
+        let word = grant.proved().map(|proved| &proved.word);
+        owned::replace(headers, &self.owned, word.map_or(&[], |word| &word.headers));
+        let Some(word) = word else { return };
+        for (name, template) in &grant.route().headers {
+            match template.render(&word.identity) {
+                Some(value) => headers.insert(name, value),
+                None => headers.remove(name),
+            };
+        }
     }
 
     /// The sweep: closes what nobody used.

@@ -10,8 +10,18 @@ pub enum Code {
     Unauthenticated,
     InvalidCredential,
     AmbiguousCredential,
+    OrganizationNotAllowed,
+    EmailDomainNotAllowed,
+    RoleNotAllowed,
+    PermissionDenied,
+    ScopeMissing,
+    ClaimMismatch,
+    StepUpRequired,
     KindNotAllowed,
+    ImpersonationNotAllowed,
     CrossSiteRequest,
+    SpoofedIdentity,
+    UntrustedCaller,
     StytchUnavailable,
     KeysUnavailable,
     NoRoute,
@@ -31,12 +41,22 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of their discriminants; metrics count by position in it.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 30] = [
         Self::Unauthenticated,
         Self::InvalidCredential,
         Self::AmbiguousCredential,
+        Self::OrganizationNotAllowed,
+        Self::EmailDomainNotAllowed,
+        Self::RoleNotAllowed,
+        Self::PermissionDenied,
+        Self::ScopeMissing,
+        Self::ClaimMismatch,
+        Self::StepUpRequired,
         Self::KindNotAllowed,
+        Self::ImpersonationNotAllowed,
         Self::CrossSiteRequest,
+        Self::SpoofedIdentity,
+        Self::UntrustedCaller,
         Self::StytchUnavailable,
         Self::KeysUnavailable,
         Self::NoRoute,
@@ -60,8 +80,18 @@ impl Code {
             Self::Unauthenticated => "unauthenticated",
             Self::InvalidCredential => "invalid_credential",
             Self::AmbiguousCredential => "ambiguous_credential",
+            Self::OrganizationNotAllowed => "organization_not_allowed",
+            Self::EmailDomainNotAllowed => "email_domain_not_allowed",
+            Self::RoleNotAllowed => "role_not_allowed",
+            Self::PermissionDenied => "permission_denied",
+            Self::ScopeMissing => "scope_missing",
+            Self::ClaimMismatch => "claim_mismatch",
+            Self::StepUpRequired => "step_up_required",
             Self::KindNotAllowed => "kind_not_allowed",
+            Self::ImpersonationNotAllowed => "impersonation_not_allowed",
             Self::CrossSiteRequest => "cross_site_request",
+            Self::SpoofedIdentity => "spoofed_identity",
+            Self::UntrustedCaller => "untrusted_caller",
             Self::StytchUnavailable => "stytch_unavailable",
             Self::KeysUnavailable => "keys_unavailable",
             Self::NoRoute => "no_route",
@@ -87,7 +117,18 @@ impl Code {
             Self::Unauthenticated | Self::InvalidCredential | Self::AmbiguousCredential => {
                 StatusCode::UNAUTHORIZED
             }
-            Self::KindNotAllowed | Self::CrossSiteRequest => StatusCode::FORBIDDEN,
+            Self::OrganizationNotAllowed
+            | Self::EmailDomainNotAllowed
+            | Self::RoleNotAllowed
+            | Self::PermissionDenied
+            | Self::ScopeMissing
+            | Self::ClaimMismatch
+            | Self::StepUpRequired
+            | Self::KindNotAllowed
+            | Self::ImpersonationNotAllowed
+            | Self::CrossSiteRequest
+            | Self::SpoofedIdentity
+            | Self::UntrustedCaller => StatusCode::FORBIDDEN,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::BadRequest | Self::AmbiguousPath => StatusCode::BAD_REQUEST,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -110,8 +151,18 @@ impl Code {
             Self::Unauthenticated => "Sign-in is required",
             Self::InvalidCredential => "The session is not valid; sign in again",
             Self::AmbiguousCredential => "The request carries credentials of different identities",
+            Self::OrganizationNotAllowed => "Your organization has no access here",
+            Self::EmailDomainNotAllowed => "Your e-mail address has no access here",
+            Self::RoleNotAllowed => "Your role has no access here",
+            Self::PermissionDenied => "You do not have the permission that is needed here",
+            Self::ScopeMissing => "The token lacks a scope that is needed here",
+            Self::ClaimMismatch => "Your account has no access here",
+            Self::StepUpRequired => "Sign in again with a further or more recent factor",
             Self::KindNotAllowed => "This kind of credential is not accepted here",
+            Self::ImpersonationNotAllowed => "Impersonated sessions are not accepted here",
             Self::CrossSiteRequest => "The request came from another site",
+            Self::SpoofedIdentity => "The request carries a header that only the gateway may set",
+            Self::UntrustedCaller => "Only a trusted proxy may ask this",
             Self::StytchUnavailable => "The session could not be checked; try again shortly",
             Self::KeysUnavailable => "Sessions cannot be checked yet; try again shortly",
             Self::NoRoute => "Nothing is served at this address",
