@@ -131,7 +131,8 @@ impl Gate {
     }
 
     fn credentials<'h>(&self, head: &RequestHead<'h>) -> Result<Presented<'h>, Rejection> {
-        let query = if head.is_websocket() { head.query } else { None };
+        let may_be_in_query = self.session.websocket_query.is_some() && head.is_websocket();
+        let query = head.query.filter(|_| may_be_in_query);
         credential::find(&self.session, head.headers, query)
     }
 }

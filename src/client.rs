@@ -85,35 +85,24 @@ impl Forwarding {
         ClientView { address: self.client(headers, trusted), https, host: host.cloned() }
     }
 
-    /// Replaces what the request says about the client by what we say: `X-Forwarded-{For,Proto,Host}`
-    /// and `Forwarded` (DESIGN.md section 5). `host` is the request's own. Fields nominated in
-    /// `Connection` must be gone before, or the client could nominate these.
-    pub fn apply(&self, view: &ClientView, host: &HeaderValue, headers: &mut HeaderMap) {
-        let chain = self.chain(headers);
-        let real_ip = self.trusted && headers.contains_key(&REAL_IP);
-        self.strip(headers);
+    /// Says who the client is: `X-Forwarded-{For,Proto,Host}` and `Forwarded` (DESIGN.md section 5).
+    /// `inbound` are the headers as they came, `host` is the request's own, `outbound` holds of
+    /// them what [`Self::lets_pass`].
+    pub fn tell(&self, view: &ClientView, host: &HeaderValue, inbound: &HeaderMap, outbound: &mut HeaderMap) {
         let host = view.host.as_ref().unwrap_or(host);
-        headers.insert(FORWARDED_FOR.clone(), chain);
-        headers.insert(FORWARDED_PROTO.clone(), HeaderValue::from_static(scheme(view.https)));
-        headers.insert(FORWARDED_HOST.clone(), host.clone());
-        headers.insert(FORWARDED, self.forwarded(view, host));
-        if real_ip {
-            headers.insert(REAL_IP.clone(), address_value(view.address));
+        outbound.insert(FORWARDED_FOR.clone(), self.chain(inbound));
+        outbound.insert(FORWARDED_PROTO.clone(), HeaderValue::from_static(scheme(view.https)));
+        outbound.insert(FORWARDED_HOST.clone(), host.clone());
+        outbound.insert(FORWARDED, self.forwarded(view, host));
+        if self.trusted && inbound.contains_key(&REAL_IP) {
+            outbound.insert(REAL_IP.clone(), address_value(view.address));
         }
     }
 
-    /// Removes what may not go upstream from this peer. Allocates only when there is something.
-    fn strip(&self, headers: &mut HeaderMap) {
-        let goes = |name: &&HeaderName| {
-            is_forwarding_header(name) && (!self.trusted || names_another_target(name) || is_odd(name))
-        };
-        if !headers.keys().any(|name| goes(&name)) {
-            return;
-        }
-        let gone: Vec<_> = headers.keys().filter(goes).cloned().collect();
-        for name in gone {
-            headers.remove(name);
-        }
+    /// Whether a header may go upstream from this peer.
+    #[must_use]
+    pub fn lets_pass(&self, name: &HeaderName) -> bool {
+        !is_forwarding_header(name) || (self.trusted && !names_another_target(name) && !is_odd(name))
     }
 
     fn client(&self, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {

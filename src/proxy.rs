@@ -10,11 +10,13 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::{Body, Incoming};
 
 use self::ids::Ids;
+use self::sieve::Sieve;
 use self::target::Target;
 use self::tunnel::Wanted;
 use crate::access::rejection::{Code, Rejection};
@@ -29,13 +31,17 @@ use crate::server::worker::Worker;
 use crate::site::Site;
 use crate::telemetry::access_log;
 use crate::upstream::body::Outgoing;
-use crate::upstream::{self, Failure, Lease, Order};
+use crate::upstream::{self, Failure, Order};
 
 pub mod cookies;
 pub mod hop;
 pub mod ids;
+pub mod sieve;
 mod target;
 pub mod tunnel;
+
+/// Headers that the gateway adds to a request, about.
+const ADDED: usize = 14;
 
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
@@ -50,12 +56,11 @@ pub struct Door {
     forwarding: RefCell<(Rc<Site>, Rc<Forwarding>)>,
 }
 
-/// A request on its way through the door.
+/// Who sent a request on its way through the door, and by which ids it is known.
 struct Passage {
     client: ClientView,
     forwarding: Rc<Forwarding>,
     ids: Ids,
-    exchange: Box<Exchange>,
 }
 
 /// What was decided, with what the upstream will be asked for when that is not the target as it
@@ -87,69 +92,67 @@ impl Door {
         self.record.begin_request();
         let started = Instant::now();
         let received_at = clock::unix_millis();
+        let (parts, body) = request.into_parts();
         let site = self.worker.site();
         let forwarding = self.forwarding(&site);
-        let client = forwarding.view(request.headers(), &site.config.server.trusted_proxies);
-        let ids = self.worker.ids.next(request.headers(), forwarding.is_trusted());
-        let target = target::read(&request);
+        let client = forwarding.view(&parts.headers, &site.config.server.trusted_proxies);
+        let ids = self.worker.ids.next(&parts.headers, forwarding.is_trusted());
+        let passage = Passage { client, forwarding, ids };
+        let target = target::read(&parts);
         let line = self.worker.lines.begin(&access_log::Request {
             time: SystemTime::UNIX_EPOCH + Duration::from_millis(received_at.unsigned_abs()),
-            request_id: ids.request_id(),
-            trace_id: ids.trace_id(),
-            client: Some(client.address),
-            method: request.method().as_str(),
+            request_id: passage.ids.request_id(),
+            trace_id: passage.ids.trace_id(),
+            client: Some(passage.client.address),
+            method: parts.method.as_str(),
             host: target.as_ref().map_or("", |target| &target.host),
-            path: target.as_ref().map_or_else(|_| request.uri().path(), |target| &target.path),
+            path: target.as_ref().map_or_else(|_| parts.uri.path(), |target| &target.path),
         });
-        let mut passage = Passage {
-            client,
-            forwarding,
-            ids,
-            exchange: Exchange::begin(&self.worker, &self.record, site, line, started),
-        };
-        if is_asterisk(&request) {
-            return Ok(passage.options());
+        let mut exchange = Exchange::begin(&self.worker, &self.record, site, line, started);
+        if is_asterisk(&parts) {
+            return Ok(options(exchange));
         }
-        let judged = match may_be_forwarded(request.method()).and(target) {
-            Ok(target) => self.judge(&request, target, &passage, received_at).await,
+        let judged = match may_be_forwarded(&parts.method).and(target) {
+            Ok(target) => self.judge(&parts, &body, target, &passage, &exchange.site, received_at).await,
             Err(rejection) => Err(rejection),
         };
         Ok(match judged {
             Ok((grant, rewritten)) => {
-                passage.exchange.granted(&grant);
-                self.forward(request, grant, rewritten, passage).await
+                exchange.granted(&grant);
+                self.forward(&parts, body, &grant, rewritten, &passage, exchange).await
             }
-            Err(rejection) => passage.refuse(&rejection, request.method(), request.headers()),
+            Err(rejection) => refuse(exchange, &rejection, &parts, passage.ids.request_id()),
         })
     }
 
     async fn judge(
         &self,
-        request: &Request<Incoming>,
+        parts: &Parts,
+        body: &Incoming,
         target: Target<'_>,
         passage: &Passage,
+        site: &Site,
         received_at: i64,
     ) -> Judged {
-        let site = &passage.exchange.site;
-        if self.worker.via.is_in(request.headers()) {
+        if self.worker.via.is_in(&parts.headers) {
             return Err(Rejection::new(Code::LoopDetected, "our own Via came back"));
         }
         if target.is_reserved() {
             return Err(Rejection::new(Code::NoRoute, "a reserved path"));
         }
         let head = RequestHead {
-            method: request.method(),
+            method: &parts.method,
             host: &target.host,
             path: &target.path,
             encoded_slash: target.encoded_slash,
             query: target.query,
-            headers: request.headers(),
+            headers: &parts.headers,
             client: passage.client.address,
             received_at,
         };
         let grant = site.gate.decide(&head).await?;
         if let Some(most) = limit(grant.route())
-            && request.body().size_hint().lower() > most
+            && body.size_hint().lower() > most
         {
             let rejection = Rejection::new(Code::BodyTooLarge, "Content-Length is over the limit");
             return Err(rejection.on_route(grant.index()));
@@ -157,136 +160,107 @@ impl Door {
         let session = &site.config.session;
         let hidden = session.websocket_query.as_deref().filter(|_| head.is_websocket());
         let rewritten = target
-            .rewritten(request.uri(), grant.route().strip_prefix.as_deref(), hidden)
+            .rewritten(&parts.uri, grant.route().strip_prefix.as_deref(), hidden)
             .map_err(|rejection| rejection.on_route(grant.index()))?;
         Ok((grant, rewritten))
     }
 
     async fn forward(
         &self,
-        request: Request<Incoming>,
-        grant: Grant,
+        inbound: &Parts,
+        body: Incoming,
+        grant: &Grant,
         rewritten: Option<PathAndQuery>,
-        mut passage: Passage,
+        passage: &Passage,
+        mut exchange: Box<Exchange>,
     ) -> Response<Reply> {
-        let (mut parts, body) = request.into_parts();
-        let form = Form::of(&parts.method, &parts.headers);
-        let wanted = Wanted::read(&parts).filter(|_| body.is_end_stream());
-        let bound = hop::binds_connection(&parts.headers, header::AUTHORIZATION);
-        let site = Rc::clone(&passage.exchange.site);
+        let wanted = Wanted::read(inbound).filter(|_| body.is_end_stream());
+        let bound = hop::binds_connection(&inbound.headers, header::AUTHORIZATION);
+        let site = Rc::clone(&exchange.site);
         let route = grant.route();
         let upstream = site.upstream(route.upstream);
-        if let Some(path) = rewritten {
-            parts.uri = Uri::from(path);
-        }
-        parts.version = Version::HTTP_11;
         let most = limit(route).unwrap_or(u64::MAX);
         let outgoing = Outgoing::new(body, most, &self.record, &site.owned);
         let timeouts = route.timeouts.as_ref().unwrap_or(&upstream.settings().timeouts);
         let order = Order { endpoint: upstream.pick(), record: &self.record, timeouts };
-        let host = upstream.host_of(order.endpoint);
-        // As the client sent it, since everything else can be done again.
-        let spare = may_repeat(&parts.method, &outgoing).then(|| parts.clone());
-        self.prepare(&mut parts.headers, &grant, &passage, wanted.as_ref(), host.clone());
-        if !outgoing.is_end_stream() && outgoing.size_hint().exact().is_none() {
-            // hyper would send a GET without the body that it cannot tell the length of.
-            parts.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        }
-        let request = Request::from_parts(parts, outgoing);
-        let answered = match (upstream.send(&order, request).await, spare) {
-            (Err(Failure::DeadLink), Some(mut parts)) => {
-                self.prepare(&mut parts.headers, &grant, &passage, wanted.as_ref(), host);
-                upstream.send_again(&order, Request::from_parts(parts, Outgoing::empty())).await
+        let may_repeat = may_repeat(&inbound.method, &outgoing);
+        let outbound = |body: Outgoing| {
+            let host = upstream.host_of(order.endpoint);
+            let mut headers = self.outbound_headers(&inbound.headers, &site, grant, passage, host);
+            if let Some(wanted) = &wanted {
+                wanted.ask(&mut headers);
             }
-            (answered, _) => answered,
+            if !body.is_end_stream() && body.size_hint().exact().is_none() {
+                // hyper would send a GET without the body that it cannot tell the length of.
+                headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            }
+            let mut request = Request::new(body);
+            *request.method_mut() = inbound.method.clone();
+            *request.uri_mut() = rewritten.clone().map_or_else(|| inbound.uri.clone(), Uri::from);
+            *request.headers_mut() = headers;
+            Some(request)
         };
-        match answered {
-            Ok((response, lease)) => {
-                passage.exchange.upstream_answered();
-                let bound = bound || hop::binds_connection(response.headers(), header::WWW_AUTHENTICATE);
-                let lease = if bound { lease.once() } else { lease };
-                self.pass_on(response, lease, &grant, wanted, passage, form).await
+        let answered = match upstream.send(&order, &mut outbound(outgoing)).await {
+            Err(Failure::DeadLink) if may_repeat => {
+                upstream.send_again(&order, &mut outbound(Outgoing::empty())).await
             }
-            Err(failure) => passage.fail(&self.explain(&failure), form),
-        }
+            answered => answered,
+        };
+        let failed = |exchange, why: &Rejection| {
+            fail(exchange, why, Form::of(&inbound.method, &inbound.headers), passage.ids.request_id())
+        };
+        let (mut response, lease) = match answered {
+            Ok(answered) => answered,
+            Err(failure) => return failed(exchange, &self.explain(&failure)),
+        };
+        exchange.upstream_answered();
+        let switched = match switches(&response, wanted) {
+            Ok(switched) => switched,
+            Err(rejection) => return failed(exchange, &rejection),
+        };
+        let bound = bound || hop::binds_connection(response.headers(), header::WWW_AUTHENTICATE);
+        let lease = if bound { lease.once() } else { lease };
+        take_in(&mut response, &site.config, grant);
+        exchange.answers(response.status());
+        let Some(switched) = switched else {
+            return response.map(|body| Reply::pass_on(body, lease, exchange));
+        };
+        switched.confirm(response.headers_mut());
+        let Some(remains) = lease.into_remains().await else {
+            let gone = Rejection::new(Code::UpstreamProtocol, "the connection was gone after the switch");
+            return failed(exchange, &gone);
+        };
+        self.record.upgrade(tunnel::Far { remains, exchange });
+        response.map(|_| Reply::switch())
     }
 
-    /// Everything that is taken from and given to a request's headers on the way.
-    fn prepare(
+    /// The headers that go upstream, built anew: what came in stays as it was.
+    fn outbound_headers(
         &self,
-        headers: &mut HeaderMap,
+        inbound: &HeaderMap,
+        site: &Site,
         grant: &Grant,
         passage: &Passage,
-        wanted: Option<&Wanted>,
         upstream_host: Option<HeaderValue>,
-    ) {
-        let site = &passage.exchange.site;
+    ) -> HeaderMap {
         let config: &Config = &site.config;
-        hop::strip(headers);
+        let mut headers = HeaderMap::with_capacity(inbound.len() + ADDED);
+        let sieve = Sieve { owned: &site.owned, forwarding: &passage.forwarding, ids: &passage.ids };
+        sieve.pass(inbound, &mut headers);
         if !config.identity.forward_credentials {
             let ours = grant.route().auth != Auth::None
-                || credential::could_be_ours(headers, &config.stytch.issuers);
-            credential::withhold(&config.session, headers, ours && config.session.bearer);
+                || credential::could_be_ours(&headers, &config.stytch.issuers);
+            credential::withhold(&config.session, &mut headers, ours && config.session.bearer);
         }
-        let host = headers.get(header::HOST).cloned().unwrap_or(HeaderValue::from_static(""));
-        passage.forwarding.apply(&passage.client, &host, headers);
+        let host = inbound.get(header::HOST).cloned().unwrap_or(HeaderValue::from_static(""));
+        passage.forwarding.tell(&passage.client, &host, inbound, &mut headers);
         if let Some(host) = upstream_host.or_else(|| host.is_empty().then_some(host)) {
             headers.insert(header::HOST, host);
         }
-        self.worker.via.add(headers);
-        passage.ids.set(headers);
-        site.vouch(grant, headers);
-        if let Some(wanted) = wanted {
-            wanted.ask(headers);
-        }
-    }
-
-    async fn pass_on(
-        &self,
-        response: Response<Incoming>,
-        lease: Lease,
-        grant: &Grant,
-        wanted: Option<Wanted>,
-        mut passage: Passage,
-        form: Form,
-    ) -> Response<Reply> {
-        let (mut parts, body) = response.into_parts();
-        let switching = parts.status == StatusCode::SWITCHING_PROTOCOLS;
-        let switched = wanted.filter(|wanted| switching && wanted.is_granted(&parts.headers));
-        if switching && switched.is_none() {
-            let rejection = Rejection::new(Code::UpstreamProtocol, "a switch of protocols nobody asked for");
-            return passage.fail(&rejection, form);
-        }
-        if !hop::is_plainly_framed(&parts.headers) {
-            let rejection =
-                Rejection::new(Code::UpstreamProtocol, "the response is framed in two ways or an odd one");
-            return passage.fail(&rejection, form);
-        }
-        hop::strip(&mut parts.headers);
-        parts.version = Version::HTTP_11;
-        parts.headers.remove(ASSERTION);
-        let config = &passage.exchange.site.config;
-        cookies::drop_own(&config.session, &mut parts.headers);
-        if let Some(proved) = grant.proved() {
-            if !parts.headers.contains_key(header::CACHE_CONTROL) {
-                parts.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private"));
-            }
-            if let Some(fresh) = proved.take_fresh() {
-                cookies::write_back(&config.session, &fresh, &mut parts.headers);
-            }
-        }
-        passage.exchange.answers(parts.status);
-        let Some(switched) = switched else {
-            return Response::from_parts(parts, Reply::pass_on(body, lease, passage.exchange));
-        };
-        switched.confirm(&mut parts.headers);
-        let Some(remains) = lease.into_remains().await else {
-            let rejection =
-                Rejection::new(Code::UpstreamProtocol, "the connection was gone after the switch");
-            return passage.fail(&rejection, form);
-        };
-        self.record.upgrade(tunnel::Far { remains, exchange: passage.exchange });
-        Response::from_parts(parts, Reply::switch())
+        self.worker.via.add(&mut headers);
+        passage.ids.set(&mut headers);
+        site.vouch(grant, &mut headers);
+        headers
     }
 
     /// Why a request failed that was let pass. What the client did to its body comes first: it is
@@ -317,45 +291,79 @@ impl Door {
     }
 }
 
-impl Passage {
-    fn refuse(mut self, rejection: &Rejection, method: &Method, headers: &HeaderMap) -> Response<Reply> {
-        self.exchange.refused(rejection);
-        let session = &self.exchange.site.config.session;
-        let forget = rejection.code == Code::InvalidCredential && cookies::has_own(session, headers);
-        let mut response = reply::refusal(rejection, Form::of(method, headers), self.ids.request_id());
-        if forget {
-            cookies::forget(session, response.headers_mut());
-        }
-        if method == Method::CONNECT {
-            // What follows may be meant for the tunnel that did not come about.
-            response.headers_mut().insert(header::CONNECTION, CLOSE);
-        }
-        self.own(response)
+/// What the response switches to, when it switches protocols.
+///
+/// # Errors
+/// `upstream_protocol`: nobody asked for the switch, or it cannot be told where the response ends.
+fn switches(response: &Response<Incoming>, wanted: Option<Wanted>) -> Result<Option<Wanted>, Rejection> {
+    let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    let switched = wanted.filter(|wanted| switching && wanted.is_granted(response.headers()));
+    if switching && switched.is_none() {
+        return Err(Rejection::new(Code::UpstreamProtocol, "a switch of protocols nobody asked for"));
     }
+    if !hop::is_plainly_framed(response.headers()) {
+        return Err(Rejection::new(
+            Code::UpstreamProtocol,
+            "the response is framed in two ways or an odd one",
+        ));
+    }
+    Ok(switched)
+}
 
-    fn fail(mut self, rejection: &Rejection, form: Form) -> Response<Reply> {
-        self.exchange.failed(rejection.code, rejection.reason);
-        let response = reply::refusal(rejection, form, self.ids.request_id());
-        self.own(response)
+/// What is taken from and given to a response's headers on the way.
+fn take_in(response: &mut Response<Incoming>, config: &Config, grant: &Grant) {
+    *response.version_mut() = Version::HTTP_11;
+    let headers = response.headers_mut();
+    hop::strip(headers);
+    headers.remove(ASSERTION);
+    cookies::drop_own(&config.session, headers);
+    let Some(proved) = grant.proved() else { return };
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private"));
     }
+    if let Some(fresh) = proved.take_fresh() {
+        cookies::write_back(&config.session, &fresh, headers);
+    }
+}
 
-    /// `OPTIONS *` asks about the gateway, not about anything behind it.
-    fn options(self) -> Response<Reply> {
-        let mut response = Response::new(Bytes::new());
-        *response.status_mut() = StatusCode::NO_CONTENT;
-        response.headers_mut().insert(header::ALLOW, reply::METHODS);
-        self.own(response)
+/// Turned back before an upstream was asked.
+fn refuse(mut exchange: Box<Exchange>, why: &Rejection, inbound: &Parts, id: &str) -> Response<Reply> {
+    exchange.refused(why);
+    let (method, headers) = (&inbound.method, &inbound.headers);
+    let session = &exchange.site.config.session;
+    let mut response = reply::refusal(why, Form::of(method, headers), id);
+    if why.code == Code::InvalidCredential && cookies::has_own(session, headers) {
+        cookies::forget(session, response.headers_mut());
     }
+    if method == Method::CONNECT {
+        // What follows may be meant for the tunnel that did not come about.
+        response.headers_mut().insert(header::CONNECTION, CLOSE);
+    }
+    own(exchange, response)
+}
 
-    fn own(mut self, mut response: Response<Bytes>) -> Response<Reply> {
-        if [StatusCode::BAD_REQUEST, StatusCode::PAYLOAD_TOO_LARGE].contains(&response.status()) {
-            // Whoever cannot write a request is not trusted to know where its body ends, and a
-            // body that is too large is not read to its end.
-            response.headers_mut().insert(header::CONNECTION, CLOSE);
-        }
-        self.exchange.answers(response.status());
-        response.map(|body| Reply::own(body, self.exchange))
+/// Let pass, and then failed.
+fn fail(mut exchange: Box<Exchange>, why: &Rejection, form: Form, id: &str) -> Response<Reply> {
+    exchange.failed(why.code, why.reason);
+    own(exchange, reply::refusal(why, form, id))
+}
+
+/// `OPTIONS *` asks about the gateway, not about anything behind it.
+fn options(exchange: Box<Exchange>) -> Response<Reply> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(header::ALLOW, reply::METHODS);
+    own(exchange, response)
+}
+
+fn own(mut exchange: Box<Exchange>, mut response: Response<Bytes>) -> Response<Reply> {
+    if [StatusCode::BAD_REQUEST, StatusCode::PAYLOAD_TOO_LARGE].contains(&response.status()) {
+        // Whoever cannot write a request is not trusted to know where its body ends, and a body
+        // that is too large is not read to its end.
+        response.headers_mut().insert(header::CONNECTION, CLOSE);
     }
+    exchange.answers(response.status());
+    response.map(|body| Reply::own(body, exchange))
 }
 
 /// Whether a request may be sent twice: idempotent (RFC 9110 section 9.2.2) and without a body.
@@ -376,8 +384,8 @@ fn may_be_forwarded(method: &Method) -> Result<(), Rejection> {
     Ok(())
 }
 
-fn is_asterisk(request: &Request<Incoming>) -> bool {
-    request.method() == Method::OPTIONS && request.uri().path() == "*"
+fn is_asterisk(inbound: &Parts) -> bool {
+    inbound.method == Method::OPTIONS && inbound.uri.path() == "*"
 }
 
 const fn limit(route: &Route) -> Option<u64> {

@@ -9,7 +9,7 @@ use crate::access::authn::{self, Authn};
 use crate::access::{Gate, Grant};
 use crate::clock::CoarseClock;
 use crate::config::Config;
-use crate::identity::owned::{self, Owned};
+use crate::identity::owned::Owned;
 use crate::metrics::{self, Metrics, RouteCounts};
 use crate::upstream::Upstream;
 
@@ -61,13 +61,15 @@ impl Site {
         &self.counts[index]
     }
 
-    /// Replaces whatever identity a request claims with what the grant vouches for: the only way
-    /// identity enters a request, at every door. A door that answers with the headers to copy
-    /// gives an empty map.
+    /// The identity headers that the grant vouches for: the only way identity enters a request, at
+    /// every door. `headers` holds none that a client sent: it is what passed the proxy's sieve, or
+    /// empty at a door that answers with the headers to copy.
     pub fn vouch(&self, grant: &Grant, headers: &mut HeaderMap) {
         let word = grant.proved().map(|proved| &proved.word);
-        owned::replace(headers, &self.owned, word.map_or(&[], |word| &word.headers));
         let Some(word) = word else { return };
+        for (name, value) in &word.headers {
+            headers.insert(name.clone(), value.clone());
+        }
         for (name, template) in &grant.route().headers {
             match template.render(&word.identity) {
                 Some(value) => headers.insert(name, value),

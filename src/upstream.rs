@@ -153,12 +153,32 @@ impl Upstream {
     }
 
     /// Sends a request on a pooled connection, or on a new one, and waits for the head of its
-    /// response.
+    /// response. The request is taken from its place when it is sent.
     ///
     /// # Errors
     /// See [`Failure`].
-    pub async fn send(&self, order: &Order<'_>, request: Request<Outgoing>) -> Result<Answered, Failure> {
-        self.counted(self.send_somehow(order, request)).await
+    pub async fn send(
+        &self,
+        order: &Order<'_>,
+        request: &mut Option<Request<Outgoing>>,
+    ) -> Result<Answered, Failure> {
+        let mut counted = Counted { counts: &self.counts, outcome: Some(UpstreamOutcome::Cancelled) };
+        let endpoint = &self.endpoints[order.endpoint];
+        while let Some(mut link) = endpoint.take_idle() {
+            link.counted.becomes(ConnectionState::Active);
+            let sent = match self.send_on(link, order, request).await {
+                // Never written: any other connection will do.
+                Err(_) if request.is_some() => continue,
+                Err(Failure::Exchange(error)) if gave_no_answer(&error) => Err(Failure::DeadLink),
+                sent => sent,
+            };
+            counted.ends(&sent);
+            return sent;
+        }
+        // Boxed: a new connection costs more, and otherwise each client's would hold room for it.
+        let sent = Box::pin(self.send_afresh(order, request)).await;
+        counted.ends(&sent);
+        sent
     }
 
     /// The same once more, on a new connection alone.
@@ -168,81 +188,51 @@ impl Upstream {
     pub async fn send_again(
         &self,
         order: &Order<'_>,
-        request: Request<Outgoing>,
+        request: &mut Option<Request<Outgoing>>,
     ) -> Result<Answered, Failure> {
         self.counts.retry();
-        self.counted(self.send_afresh(order, request)).await
-    }
-
-    async fn counted(
-        &self,
-        sent: impl Future<Output = Result<Answered, Failure>>,
-    ) -> Result<Answered, Failure> {
         let mut counted = Counted { counts: &self.counts, outcome: Some(UpstreamOutcome::Cancelled) };
-        let answered = sent.await;
-        counted.outcome = match &answered {
-            Ok((response, _)) => Some(response.status().into()),
-            Err(failure) => failure.outcome(),
-        };
-        answered
+        let sent = Box::pin(self.send_afresh(order, request)).await;
+        counted.ends(&sent);
+        sent
     }
 
-    async fn send_somehow(
+    async fn send_afresh(
         &self,
         order: &Order<'_>,
-        mut request: Request<Outgoing>,
+        request: &mut Option<Request<Outgoing>>,
     ) -> Result<Answered, Failure> {
-        let endpoint = &self.endpoints[order.endpoint];
-        while let Some(mut link) = endpoint.take_idle() {
-            link.counted.becomes(ConnectionState::Active);
-            match self.send_on(link, order, request).await {
-                Ok(answered) => return Ok(answered),
-                // Never written: any other connection will do.
-                Err((_, Some(unsent))) => request = unsent,
-                Err((Failure::Exchange(error), None)) if gave_no_answer(&error) => {
-                    return Err(Failure::DeadLink);
-                }
-                Err((failure, None)) => return Err(failure),
-            }
-        }
-        // Boxed: a new connection costs more, and otherwise each client's would hold room for it.
-        Box::pin(self.send_afresh(order, request)).await
-    }
-
-    async fn send_afresh(&self, order: &Order<'_>, request: Request<Outgoing>) -> Result<Answered, Failure> {
         let link = self.connect(&self.endpoints[order.endpoint], order.timeouts).await?;
-        self.send_on(link, order, request).await.map_err(|(failure, _)| failure)
+        self.send_on(link, order, request).await
     }
 
+    /// Puts a request that was never written back in its place.
     async fn send_on(
         &self,
         mut link: Link,
         order: &Order<'_>,
-        mut request: Request<Outgoing>,
-    ) -> Result<Answered, (Failure, Option<Request<Outgoing>>)> {
+        request: &mut Option<Request<Outgoing>>,
+    ) -> Result<Answered, Failure> {
         let Order { record, timeouts, .. } = order;
-        request.body_mut().paced_by(&link.shared.flow);
+        let Some(mut sent) = request.take() else { return Err(Failure::DeadLink) };
+        sent.body_mut().paced_by(&link.shared.flow);
         link.shared.flow.await_head();
         record.expect_within(clock::ticks(timeouts.response), self.clock.now());
-        let mut answer = pin!(link.sender.try_send_request(request));
+        let mut answer = pin!(link.sender.try_send_request(sent));
         let answered = poll_fn(|cx| match answer.as_mut().poll(cx) {
-            Poll::Ready(result) => Poll::Ready(Some(result)),
-            Poll::Pending if record.timed_out() => Poll::Ready(None),
+            Poll::Pending if record.timed_out() => Poll::Ready(Err(Failure::ResponseTimeout)),
             Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(response)) => Poll::Ready(Ok(response)),
+            Poll::Ready(Err(mut error)) => {
+                *request = error.take_message();
+                Poll::Ready(Err(Failure::Exchange(error.into_error())))
+            }
         })
         .await;
-        match answered {
-            Some(Ok(response)) => {
-                record.expect_within(clock::ticks(timeouts.idle), self.clock.now());
-                let (endpoint, clock) = (Rc::clone(&self.endpoints[order.endpoint]), Rc::clone(&self.clock));
-                Ok((response, Lease { endpoint, link: Some(link), clock, reusable: true }))
-            }
-            Some(Err(mut error)) => {
-                let unsent = error.take_message();
-                Err((Failure::Exchange(error.into_error()), unsent))
-            }
-            None => Err((Failure::ResponseTimeout, None)),
-        }
+        let response = answered?;
+        record.expect_within(clock::ticks(timeouts.idle), self.clock.now());
+        let (endpoint, clock) = (Rc::clone(&self.endpoints[order.endpoint]), Rc::clone(&self.clock));
+        Ok((response, Lease { endpoint, link: Some(link), clock, reusable: true }))
     }
 
     async fn connect(&self, endpoint: &Rc<Endpoint>, timeouts: &UpstreamTimeouts) -> Result<Link, Failure> {
@@ -307,6 +297,15 @@ struct Counted<'c> {
     counts: &'c UpstreamWorker,
     /// None for one that was never sent.
     outcome: Option<UpstreamOutcome>,
+}
+
+impl Counted<'_> {
+    fn ends(&mut self, sent: &Result<Answered, Failure>) {
+        self.outcome = match sent {
+            Ok((response, _)) => Some(response.status().into()),
+            Err(failure) => failure.outcome(),
+        };
+    }
 }
 
 impl Drop for Counted<'_> {

@@ -23,7 +23,7 @@ use super::credential::{Credential, MAX_PRESENTED, Presented, Source, Token};
 use super::rejection::{Code, Rejection};
 use crate::clock;
 use crate::config::{self, Secret};
-use crate::identity::template::Template;
+use crate::identity::template::{self, Template};
 use crate::identity::{Identity, Kind};
 use crate::limiter::Limiter;
 pub use crate::metrics::Verification;
@@ -527,11 +527,7 @@ impl Authn {
         if self.needs_profile && identity.kind == Kind::Session {
             refresh_from = refresh_from.min(after(heard.profile_at, self.profile_ttl));
         }
-        let headers = self
-            .templates
-            .iter()
-            .filter_map(|(name, template)| Some((name.clone(), template.render(&identity)?)))
-            .collect();
+        let headers = template::render_all(&self.templates, &identity);
         Word {
             identity,
             headers,

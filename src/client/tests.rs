@@ -21,12 +21,14 @@ fn headers(fields: &[(&str, &str)]) -> HeaderMap {
 
 /// The headers that go on, in the order of their names.
 fn passed(peer: &str, https: bool, fields: &[(&str, &str)]) -> Vec<String> {
-    let mut headers = headers(fields);
+    let inbound = headers(fields);
     let forwarding = Forwarding::new(peer.parse().unwrap(), https, &trusted());
-    let view = forwarding.view(&headers, &trusted());
-    forwarding.apply(&view, &HOST, &mut headers);
+    let view = forwarding.view(&inbound, &trusted());
+    let mut outbound = inbound.clone();
+    inbound.keys().filter(|name| !forwarding.lets_pass(name)).for_each(|name| drop(outbound.remove(name)));
+    forwarding.tell(&view, &HOST, &inbound, &mut outbound);
     let mut lines: Vec<_> =
-        headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+        outbound.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
     lines.sort();
     lines
 }
@@ -154,7 +156,7 @@ fn forwarded_follows_the_host_of_each_request() {
         let host = HeaderValue::from_static(host);
         let view = forwarding.view(&HeaderMap::new(), &[]);
         let mut headers = HeaderMap::new();
-        forwarding.apply(&view, &host, &mut headers);
+        forwarding.tell(&view, &host, &HeaderMap::new(), &mut headers);
         assert_eq!(headers[FORWARDED], forwarded_value(view.address, &host, false));
         assert_eq!(headers[&FORWARDED_HOST], host);
     }

@@ -7,7 +7,7 @@
 //! uses.
 
 use arrayvec::ArrayVec;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
 
 /// Every name that starts so is owned, whether any route sets it or not (DESIGN.md section 5).
 const PREFIX: &[u8] = b"x-stytch-";
@@ -74,17 +74,6 @@ impl Owned {
     }
 }
 
-/// Replaces whatever identity a client claimed with the headers of the one that was proved, or
-/// with none. The only way identity enters a request. Every name in `ready_made` must be one that
-/// `owned` was made from.
-pub fn replace(headers: &mut HeaderMap, owned: &Owned, ready_made: &[(HeaderName, HeaderValue)]) {
-    owned.strip(headers);
-    for (name, value) in ready_made {
-        debug_assert!(owned.is_alias(name), "{name} is not owned");
-        headers.insert(name.clone(), value.clone());
-    }
-}
-
 /// A byte of a header's name as the most generous server would read it.
 pub(crate) const fn fold(byte: u8) -> u8 {
     if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
@@ -106,6 +95,7 @@ const fn length_bit(length: usize) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
     use proptest::prelude::*;
 
     use super::*;
@@ -172,15 +162,11 @@ mod tests {
         ] {
             headers.append(name, HeaderValue::from_static(value));
         }
-        replace(
-            &mut headers,
-            &owned(),
-            &[(HeaderName::from_static("x-stytch-roles"), HeaderValue::from_static("reader"))],
-        );
-        assert_eq!(headers.len(), 3);
-        assert_eq!(headers.get_all("accept").iter().count(), 2);
-        assert_eq!(headers.get_all("x-stytch-roles").iter().collect::<Vec<_>>(), ["reader"]);
         assert_eq!(owned().first_alias(&headers).map(HeaderName::as_str), Some("x-stytch-roles"));
+        owned().strip(&mut headers);
+        assert_eq!(headers.len(), 2);
+        assert_eq!(headers.get_all("accept").iter().count(), 2);
+        assert_eq!(owned().first_alias(&headers), None);
     }
 
     fn spelled() -> impl Strategy<Value = String> {
@@ -199,9 +185,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn only_ours_goes_out_as_identity(
+        fn nothing_of_a_client_is_left_as_identity(
             incoming in prop::collection::vec((spelled(), "[a-z]{1,4}"), 0..12),
-            ours in prop::bool::ANY,
         ) {
             let mut headers = HeaderMap::new();
             let mut others = 0;
@@ -212,16 +197,9 @@ mod tests {
                     || ["REMOTE_USER", "AUTHORIZATION", "X_ROLE"].contains(&variable.as_str());
                 others += usize::from(!identity);
             }
-            let ready_made = [
-                (HeaderName::from_static("remote_user"), HeaderValue::from_static("OURS")),
-                (HeaderName::from_static("x-stytch-roles"), HeaderValue::from_static("OURS")),
-            ];
-            let ready_made = if ours { ready_made.as_slice() } else { &[] };
-            replace(&mut headers, &owned(), ready_made);
-            prop_assert_eq!(headers.len(), others + ready_made.len());
-            for (name, value) in &headers {
-                prop_assert_eq!(owned().is_alias(name), value == "OURS");
-            }
+            owned().strip(&mut headers);
+            prop_assert_eq!(headers.len(), others);
+            prop_assert_eq!(owned().first_alias(&headers), None);
         }
     }
 }

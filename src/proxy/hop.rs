@@ -1,13 +1,12 @@
 //! Headers that concern one hop alone (RFC 9110 section 7.6.1), and trailers.
 
-use arrayvec::ArrayVec;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// Names that a `Connection` header may not take away: they frame the message, or are ours.
 const NEVER_NOMINATED: [HeaderName; 4] =
     [header::HOST, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::TE];
-/// All hop-by-hop names, and more than a `Connection` header has any use for.
-const MAX_GONE: usize = 32;
+/// More than a `Connection` header has any use for.
+const MAX_NOMINATED: usize = 32;
 
 /// Whether a header never goes further than this hop. hyper frames both sides by itself, and
 /// answers `Expect` itself.
@@ -72,31 +71,32 @@ fn tokens(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
     value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
 }
 
-/// Removes the hop-by-hop headers of a message, and those its `Connection` headers name. Done
-/// before anything of ours is set, so that nothing of ours can be named away.
-///
-/// One pass over the names, and nothing more for a message without such headers.
-pub fn strip(headers: &mut HeaderMap) {
-    let mut gone = ArrayVec::<HeaderName, MAX_GONE>::new();
-    for name in headers.keys().filter(|name| is_hop_by_hop(name)) {
-        let _ = gone.try_push(name.clone());
-    }
-    if gone.contains(&header::CONNECTION) {
-        for value in headers.get_all(header::CONNECTION) {
-            gone.extend(nominated(value).take(gone.remaining_capacity()));
-        }
-    }
-    for name in gone {
-        headers.remove(name);
-    }
-}
-
-/// The headers that a `Connection` value names, but for those that frame or route the message.
-fn nominated(connection: &HeaderValue) -> impl Iterator<Item = HeaderName> {
-    tokens(connection)
+/// The headers that a message's `Connection` headers name, but for those that frame or route it:
+/// they concern one hop too. Looked for before anything of ours is set, so that nothing of ours can
+/// be named away.
+#[must_use]
+pub fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    let named = headers.get_all(header::CONNECTION).iter().flat_map(tokens);
+    named
         .filter(|token| !is_connection_option(token))
         .filter_map(|token| HeaderName::from_bytes(token).ok())
         .filter(|name| !NEVER_NOMINATED.contains(name))
+        .take(MAX_NOMINATED)
+        .collect()
+}
+
+/// Removes the hop-by-hop headers of a message, and those its `Connection` headers name.
+///
+/// One pass over the names, and nothing more for a message without such headers.
+pub fn strip(headers: &mut HeaderMap) {
+    if !headers.keys().any(is_hop_by_hop) {
+        return;
+    }
+    let nominated = nominated(headers);
+    let gone: Vec<_> = headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
+    for name in gone.into_iter().chain(nominated) {
+        headers.remove(name);
+    }
 }
 
 /// Removes from trailers what would frame, route or authenticate the message had it been a header

@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
+use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Method, Request, Uri, header};
+use http::{Method, Uri, header};
 
 use crate::access::credential;
 use crate::access::host;
@@ -26,18 +27,18 @@ pub(super) struct Target<'a> {
 ///
 /// # Errors
 /// `bad_request` or `ambiguous_path`.
-pub(super) fn read<B>(request: &Request<B>) -> Result<Target<'_>, Rejection> {
-    let named = match request.headers().get(header::HOST) {
+pub(super) fn read(request: &Parts) -> Result<Target<'_>, Rejection> {
+    let named = match request.headers.get(header::HOST) {
         Some(value) => Some(host::parse(value.as_bytes())?),
         None => None,
     };
-    if let (Some(authority), Some(named)) = (request.uri().authority(), &named)
+    if let (Some(authority), Some(named)) = (request.uri.authority(), &named)
         && host::parse(authority.as_str().as_bytes())? != *named
     {
         return Err(Rejection::new(Code::BadRequest, "the target and Host name different hosts"));
     }
-    let raw = request.uri().path();
-    if raw == "*" && request.method() != Method::OPTIONS {
+    let raw = request.uri.path();
+    if raw == "*" && request.method != Method::OPTIONS {
         return Err(Rejection::new(Code::BadRequest, "the target `*` of a method other than OPTIONS"));
     }
     let normal = if raw == "*" {
@@ -49,7 +50,7 @@ pub(super) fn read<B>(request: &Request<B>) -> Result<Target<'_>, Rejection> {
         host: named.map_or(Cow::Borrowed(""), |named| named.host),
         path: normal.path,
         encoded_slash: normal.encoded_slash,
-        query: request.uri().query(),
+        query: request.uri.query(),
     })
 }
 
@@ -92,14 +93,16 @@ impl Target<'_> {
 
 #[cfg(test)]
 mod tests {
+    use http::Request;
+
     use super::*;
 
-    fn request(target: &str, host: Option<&str>) -> Request<()> {
+    fn request(target: &str, host: Option<&str>) -> Parts {
         let mut request = Request::builder().uri(target);
         if let Some(host) = host {
             request = request.header("host", host);
         }
-        request.body(()).unwrap()
+        request.body(()).unwrap().into_parts().0
     }
 
     #[test]
@@ -131,7 +134,7 @@ mod tests {
         for (target, prefix, hidden, expected) in cases {
             let request = request(target, Some("h.test"));
             let read = read(&request).unwrap();
-            let rewritten = read.rewritten(request.uri(), prefix, hidden).unwrap();
+            let rewritten = read.rewritten(&request.uri, prefix, hidden).unwrap();
             assert_eq!(rewritten.as_ref().map(PathAndQuery::as_str), expected, "{target}");
         }
     }
