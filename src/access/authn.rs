@@ -6,23 +6,25 @@
 //! neither a pass nor a refusal.
 
 use std::cell::{Cell, RefCell};
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
-use http::{HeaderName, HeaderValue};
+use http::HeaderName;
 use quick_cache::unsync::Cache;
-use quick_cache::{Equivalent, UnitWeighter};
 
 use self::answer::{Answer, SessionState};
 use self::checker::Verdict;
+use self::memory::{Key, Sought, grown_as_needed};
+use self::word::Heard;
+pub use self::word::{Fresh, Word};
 use super::credential::{Credential, MAX_PRESENTED, Presented, Source, Token};
 use super::rejection::{Code, Rejection};
 use crate::clock;
-use crate::config::{self, Secret};
+use crate::config;
 use crate::identity::template::{self, Template};
 use crate::identity::{Identity, Kind};
 use crate::limiter::Limiter;
@@ -35,7 +37,9 @@ pub mod checker;
 pub mod fetcher;
 pub mod jwt;
 pub mod keys;
+mod memory;
 pub mod registry;
+mod word;
 
 /// Credentials whose signature failed, remembered by each worker.
 const REFUSED: usize = 10_000;
@@ -43,41 +47,7 @@ const REFUSED: usize = 10_000;
 /// keeps sessions that began together apart.
 const REFRESH_AT: f64 = 0.7;
 const REFRESH_SPREAD: f64 = 0.2;
-/// Entries that a new cache has room for.
-const INITIAL: usize = 256;
-/// Bytes of a token that are hashed.
-const TAIL: usize = 32;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-
-/// Stytch's word about one credential.
-pub struct Word {
-    pub identity: Arc<Identity>,
-    /// The identity headers, made once.
-    pub headers: Box<[(HeaderName, HeaderValue)]>,
-    state: Arc<SessionState>,
-    /// Unix milliseconds: when Stytch gave its word.
-    heard_at: i64,
-    /// Unix milliseconds: the word alone lets nobody pass from here on.
-    passes_until: i64,
-    /// Unix milliseconds: from here on the word is refreshed in the background.
-    refresh_from: i64,
-    /// Unix milliseconds: the session is over, whatever else holds.
-    session_ends: i64,
-    /// The key set the credential was verified with; zero for opaque tokens.
-    keys: u64,
-    /// When the profile was learned, unix milliseconds.
-    profile_at: i64,
-    refreshing: Cell<bool>,
-    fresh: RefCell<Option<Fresh>>,
-}
-
-/// Credentials that Stytch returned, to be written back as cookies.
-pub struct Fresh {
-    pub session_token: Secret,
-    pub session_jwt: Secret,
-    /// Unix seconds.
-    pub expires_at: Option<i64>,
-}
 
 /// A proved identity, and how it was proved.
 pub struct Proved {
@@ -125,61 +95,6 @@ enum Local {
     Old(Rc<Word>),
     /// Nothing is known of this token.
     Unknown,
-}
-
-/// A credential whose word is remembered.
-struct Key(Box<[u8]>);
-
-/// A credential whose word is looked for.
-struct Sought<'a>(&'a [u8]);
-
-/// The end of a token, where its signature or its randomness stands, tells tokens apart as well as
-/// the whole would. Whether it is the same token is seen by comparing all of it.
-fn tail(token: &[u8]) -> &[u8] {
-    token.last_chunk::<TAIL>().map_or(token, <[u8; TAIL]>::as_slice)
-}
-
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write(tail(&self.0));
-    }
-}
-
-impl PartialEq for Key {
-    fn eq(&self, other: &Self) -> bool {
-        self.0 == other.0
-    }
-}
-
-impl Eq for Key {}
-
-impl Hash for Sought<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write(tail(self.0));
-    }
-}
-
-impl Equivalent<Key> for Sought<'_> {
-    fn equivalent(&self, key: &Key) -> bool {
-        *self.0 == *key.0
-    }
-}
-
-/// The circumstances of a word, all in unix milliseconds but `keys`.
-struct Heard {
-    at: i64,
-    /// When the token itself ends.
-    expires: i64,
-    /// The key set it was verified with; zero for none.
-    keys: u64,
-    profile_at: i64,
-}
-
-impl Word {
-    /// Whether the session can still be whose the word says.
-    fn is_alive(&self, now: i64) -> bool {
-        now < self.session_ends && !self.state.is_revoked()
-    }
 }
 
 impl Authn {
@@ -556,11 +471,6 @@ impl Authn {
     fn is_refused(&self, token: &[u8], now: i64) -> bool {
         self.refused.borrow_mut().get(&self.hasher.hash_one(token)).is_some_and(|until| now < *until)
     }
-}
-
-/// A cache of at most so many entries, that holds room only for those it has.
-pub(super) fn grown_as_needed<K: Eq + Hash, V>(most: usize) -> Cache<K, V> {
-    Cache::with_weighter(most.min(INITIAL), most as u64, UnitWeighter)
 }
 
 /// Only tokens whose bytes were checked get here, so nothing is lost.

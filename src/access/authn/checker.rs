@@ -18,7 +18,7 @@ use quick_cache::unsync::Cache;
 use tokio::sync::{mpsc, oneshot};
 
 use super::answer::Answer;
-use super::grown_as_needed;
+use super::memory::grown_as_needed;
 use super::registry::Registry;
 use crate::clock;
 use crate::metrics::{CallOutcome, Metrics};
