@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group, criterion_main};
 use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, Method, header};
 use stytch_emulator::{Emulator, World};
@@ -21,10 +21,13 @@ use stytch_gateway::access::authn::keys::{KeySet, Keys};
 use stytch_gateway::access::authn::registry::Registry;
 use stytch_gateway::access::authn::{Authn, Shared, jwt};
 use stytch_gateway::access::{Gate, RequestHead, credential};
+use stytch_gateway::client::Forwarding;
 use stytch_gateway::config::{self, Config};
-use stytch_gateway::identity::owned::{self, Owned};
+use stytch_gateway::identity::owned::Owned;
 use stytch_gateway::limiter::Limiter;
 use stytch_gateway::metrics::Metrics;
+use stytch_gateway::proxy::ids::Generator;
+use stytch_gateway::proxy::sieve::Sieve;
 use stytch_gateway::readiness::Readiness;
 use stytch_gateway::stytch::Client;
 use tokio::runtime::{Builder, LocalOptions};
@@ -65,9 +68,9 @@ fn all(criterion: &mut Criterion, scene: &Scene) {
         let ids = Generator::default().next(&scene.headers, false);
         let sieve = Sieve { owned: &owned, forwarding: &forwarding, ids: &ids };
         bencher.iter(|| {
-            let mut headers = HeaderMap::with_capacity(scene.headers.len() + word.headers.len());
+            let mut headers = HeaderMap::with_capacity(scene.headers.len() + word.said.headers.len());
             sieve.pass(&scene.headers, &mut headers);
-            headers.extend(word.headers.iter().cloned());
+            headers.extend(word.said.headers.iter().cloned());
             headers
         });
     });

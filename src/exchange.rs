@@ -121,25 +121,13 @@ impl Exchange {
 
     fn write_line(&mut self, ended: Instant) {
         let Some(line) = self.line.take() else { return };
-        let identity = self.word.as_ref().map(|word| &*word.identity);
-        let subject = |is: fn(&str) -> bool| {
-            identity.map(|identity| identity.subject.as_str()).filter(|subject| is(subject))
-        };
         self.worker.lines.end(
             line,
             &access_log::Outcome {
                 route: self.route.map(|route| self.site.route_name(route)),
                 decision: self.decision,
                 status: self.status.map_or(CLIENT_LEFT, |status| status.as_u16()),
-                kind: identity.map(|identity| identity.kind),
-                member_id: subject(|subject| subject.starts_with("member-")),
-                user_id: subject(|subject| subject.starts_with("user-")),
-                client_id: identity
-                    .and_then(|identity| identity.client.as_ref())
-                    .map(|client| client.id.as_str()),
-                organization_id: identity
-                    .and_then(|identity| identity.organization.as_ref())
-                    .map(|organization| organization.id.as_str()),
+                who: self.word.as_ref().map_or(access_log::NOBODY, |word| &word.said.who),
                 verification: self.verification,
                 decision_took: self.decided.map(|at| at - self.started),
                 upstream_took: self

@@ -67,7 +67,7 @@ impl Site {
     pub fn vouch(&self, grant: &Grant, headers: &mut HeaderMap) {
         let word = grant.proved().map(|proved| &proved.word);
         let Some(word) = word else { return };
-        for (name, value) in &word.headers {
+        for (name, value) in &word.said.headers {
             headers.insert(name.clone(), value.clone());
         }
         for (name, template) in &grant.route().headers {

@@ -19,13 +19,13 @@ use quick_cache::unsync::Cache;
 use self::answer::{Answer, SessionState};
 use self::checker::Verdict;
 use self::memory::{Key, Sought, grown_as_needed};
-use self::word::Heard;
 pub use self::word::{Fresh, Word};
+use self::word::{Heard, Said};
 use super::credential::{Credential, MAX_PRESENTED, Presented, Source, Token};
 use super::rejection::{Code, Rejection};
 use crate::clock;
 use crate::config;
-use crate::identity::template::{self, Template};
+use crate::identity::template::Template;
 use crate::identity::{Identity, Kind};
 use crate::limiter::Limiter;
 pub use crate::metrics::Verification;
@@ -59,7 +59,7 @@ pub struct Proved {
 impl Proved {
     /// Credentials to write back, once, to whoever came with a cookie.
     #[must_use]
-    pub fn take_fresh(&self) -> Option<Fresh> {
+    pub fn take_fresh(&self) -> Option<Box<Fresh>> {
         if self.source == Source::Cookie { self.word.fresh.take() } else { None }
     }
 }
@@ -414,11 +414,11 @@ impl Authn {
             known.insert(Key(same.into()), Rc::new(word));
         }
         let word = self.word(Arc::clone(&answer.identity), state, heard);
-        word.fresh.replace(Some(Fresh {
+        word.fresh.replace(Some(Box::new(Fresh {
             session_token: answer.session_token.clone(),
             session_jwt: answer.session_jwt.clone(),
             expires_at: answer.identity.session.as_ref().and_then(|session| session.expires_at),
-        }));
+        })));
         let word = Rc::new(word);
         known.insert(Key(token.as_bytes().into()), Rc::clone(&word));
         word
@@ -442,10 +442,10 @@ impl Authn {
         if self.needs_profile && identity.kind == Kind::Session {
             refresh_from = refresh_from.min(after(heard.profile_at, self.profile_ttl));
         }
-        let headers = template::render_all(&self.templates, &identity);
+        let said = Said::of(&identity, &self.templates);
         Word {
             identity,
-            headers,
+            said,
             state,
             heard_at: heard.at,
             passes_until: oldest.min(heard.expires).min(session_ends),

@@ -16,7 +16,6 @@ use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use serde_json::Value;
 
@@ -122,23 +121,6 @@ impl Template {
         }
         HeaderValue::try_from(out).ok()
     }
-}
-
-/// Renders each template, leaving out those without a value. The values share one allocation: a
-/// request that carries them touches little memory.
-#[must_use]
-pub fn render_all(templates: &[(HeaderName, Template)], who: &Identity) -> Box<[(HeaderName, HeaderValue)]> {
-    let rendered: Vec<_> =
-        templates.iter().filter_map(|(name, template)| Some((name, template.render(who)?))).collect();
-    let text =
-        Bytes::from(rendered.iter().flat_map(|(_, value)| value.as_bytes()).copied().collect::<Vec<_>>());
-    let mut end = 0;
-    let shared = rendered.into_iter().map(|(name, value)| {
-        let start = end;
-        end += value.len();
-        (name.clone(), HeaderValue::from_maybe_shared(text.slice(start..end)).unwrap_or(value))
-    });
-    shared.collect()
 }
 
 fn needs_profile(parts: &[Part]) -> bool {

@@ -18,7 +18,7 @@ use crate::metrics::{LogLoss, Metrics};
 mod line;
 mod writer;
 
-pub use line::{Outcome, Request};
+pub use line::{NOBODY, Outcome, Request, who};
 
 use line::Clock;
 use writer::{Shared, Sink};
@@ -248,11 +248,7 @@ mod tests {
             route: Some("/*"),
             decision: Decision::Public,
             status: 200,
-            kind: None,
-            member_id: None,
-            user_id: None,
-            client_id: None,
-            organization_id: None,
+            who: NOBODY,
             verification: Verification::None,
             decision_took: None,
             upstream_took: None,

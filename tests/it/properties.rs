@@ -1,20 +1,23 @@
 //! What must hold whatever comes in: generated requests through the whole gateway, and generated
 //! heads through the one place that decides.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Cases, TestRunner};
 use stytch_emulator::Session;
 use stytch_gateway::access::authn::{self, Authn, checker, fetcher, keys, registry};
 use stytch_gateway::access::{Gate, RequestHead, host, path};
+use stytch_gateway::client::Forwarding;
 use stytch_gateway::config::{self, Config};
-use stytch_gateway::identity::owned::{self, Owned};
+use stytch_gateway::identity::owned::Owned;
 use stytch_gateway::limiter::Limiter;
 use stytch_gateway::metrics::Metrics;
+use stytch_gateway::proxy::ids::Generator;
+use stytch_gateway::proxy::sieve::Sieve;
 use stytch_gateway::readiness::Readiness;
 use stytch_gateway::stytch::Client;
 use tokio::runtime::{Builder, Runtime};

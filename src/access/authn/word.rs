@@ -3,17 +3,19 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 use super::answer::SessionState;
 use crate::config::Secret;
 use crate::identity::Identity;
+use crate::identity::template::Template;
+use crate::telemetry::access_log;
 
 /// Stytch's word about one credential.
 pub struct Word {
     pub identity: Arc<Identity>,
-    /// The identity headers, made once.
-    pub headers: Box<[(HeaderName, HeaderValue)]>,
+    pub said: Said,
     pub(super) state: Arc<SessionState>,
     /// Unix milliseconds: when Stytch gave its word.
     pub(super) heard_at: i64,
@@ -28,7 +30,16 @@ pub struct Word {
     /// When the profile was learned, unix milliseconds.
     pub(super) profile_at: i64,
     pub(super) refreshing: Cell<bool>,
-    pub(super) fresh: RefCell<Option<Fresh>>,
+    pub(super) fresh: RefCell<Option<Box<Fresh>>>,
+}
+
+/// What is said of an identity with every request, made once. All of it is in one piece of memory:
+/// of many sessions in turn, each is cold when its request comes.
+pub struct Said {
+    /// The identity headers that all routes have.
+    pub headers: Box<[(HeaderName, HeaderValue)]>,
+    /// See [`access_log::who`].
+    pub who: Bytes,
 }
 
 /// The circumstances of a word, all in unix milliseconds but `keys`.
@@ -47,6 +58,27 @@ pub struct Fresh {
     pub session_jwt: Secret,
     /// Unix seconds.
     pub expires_at: Option<i64>,
+}
+
+impl Said {
+    /// Headers whose template names something that the identity has not are left out.
+    pub(super) fn of(identity: &Identity, templates: &[(HeaderName, Template)]) -> Self {
+        let rendered: Vec<_> = templates
+            .iter()
+            .filter_map(|(name, template)| Some((name, template.render(identity)?)))
+            .collect();
+        let mut text: Vec<u8> = rendered.iter().flat_map(|(_, value)| value.as_bytes()).copied().collect();
+        let headers_end = text.len();
+        access_log::who(&mut text, identity);
+        let text = Bytes::from(text);
+        let mut end = 0;
+        let headers = rendered.into_iter().map(|(name, value)| {
+            let start = end;
+            end += value.len();
+            (name.clone(), HeaderValue::from_maybe_shared(text.slice(start..end)).unwrap_or(value))
+        });
+        Self { headers: headers.collect(), who: text.slice(headers_end..) }
+    }
 }
 
 impl Word {

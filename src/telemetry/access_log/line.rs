@@ -8,7 +8,7 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use crate::identity::Kind;
+use crate::identity::{Identity, Kind};
 use crate::metrics::{Decision, Verification};
 
 /// Longer hosts and paths are cut here, and end in `…`: a client chooses them.
@@ -36,11 +36,8 @@ pub struct Outcome<'a> {
     pub decision: Decision,
     /// Of the answer the client got.
     pub status: u16,
-    pub kind: Option<Kind>,
-    pub member_id: Option<&'a str>,
-    pub user_id: Option<&'a str>,
-    pub client_id: Option<&'a str>,
-    pub organization_id: Option<&'a str>,
+    /// See [`who`]; [`NOBODY`] where nobody was proved.
+    pub who: &'a [u8],
     pub verification: Verification,
     /// None where it came to no decision.
     pub decision_took: Option<Duration>,
@@ -80,16 +77,8 @@ pub(super) fn end(line: &mut Vec<u8>, outcome: &Outcome<'_>) {
     word(line, b"\",\"code\":\"", outcome.decision.code());
     line.extend_from_slice(b"\",\"status\":");
     number(line, outcome.status);
-    line.extend_from_slice(b",\"kind\":");
-    optional(line, outcome.kind.map(kind));
-    line.extend_from_slice(b",\"member_id\":");
-    optional(line, outcome.member_id);
-    line.extend_from_slice(b",\"user_id\":");
-    optional(line, outcome.user_id);
-    line.extend_from_slice(b",\"client_id\":");
-    optional(line, outcome.client_id);
-    line.extend_from_slice(b",\"organization_id\":");
-    optional(line, outcome.organization_id);
+    line.push(b',');
+    line.extend_from_slice(outcome.who);
     word(line, b",\"verification\":\"", outcome.verification.as_str());
     line.extend_from_slice(b"\",\"decision_ms\":");
     milliseconds(line, outcome.decision_took);
@@ -107,6 +96,25 @@ pub(super) fn end(line: &mut Vec<u8>, outcome: &Outcome<'_>) {
     }
     line.extend_from_slice(b"}\n");
 }
+
+/// Whose a request was, as its line says it: made once for all requests of a session.
+pub fn who(line: &mut Vec<u8>, identity: &Identity) {
+    let subject = |of: &str| Some(identity.subject.as_str()).filter(|subject| subject.starts_with(of));
+    line.extend_from_slice(b"\"kind\":");
+    string(line, kind(identity.kind));
+    line.extend_from_slice(b",\"member_id\":");
+    optional(line, subject("member-"));
+    line.extend_from_slice(b",\"user_id\":");
+    optional(line, subject("user-"));
+    line.extend_from_slice(b",\"client_id\":");
+    optional(line, identity.client.as_ref().map(|client| client.id.as_str()));
+    line.extend_from_slice(b",\"organization_id\":");
+    optional(line, identity.organization.as_ref().map(|organization| organization.id.as_str()));
+}
+
+/// [`who`] of nobody.
+pub const NOBODY: &[u8] =
+    br#""kind":null,"member_id":null,"user_id":null,"client_id":null,"organization_id":null"#;
 
 const fn kind(kind: Kind) -> &'static str {
     match kind {
@@ -250,6 +258,7 @@ mod tests {
 
     use super::*;
     use crate::access::rejection::Code;
+    use crate::identity::Client;
 
     const REQUEST: Request<'_> = Request {
         time: SystemTime::UNIX_EPOCH,
@@ -265,11 +274,7 @@ mod tests {
         route: Some("/reports/*"),
         decision: Decision::Allowed,
         status: 200,
-        kind: Some(Kind::Session),
-        member_id: Some("member-test-1"),
-        user_id: None,
-        client_id: None,
-        organization_id: Some("organization-test-1"),
+        who: br#""kind":"session","member_id":"member-test-1","user_id":null,"client_id":null,"organization_id":"organization-test-1""#,
         verification: Verification::Local,
         decision_took: Some(Duration::from_nanos(41_999)),
         upstream_took: Some(Duration::from_millis(1_200)),
@@ -333,6 +338,35 @@ mod tests {
     }
 
     #[test]
+    fn whose_a_request_was_is_said_alike() {
+        let client = Client { id: "connected-app-test-\"1\"".to_owned(), scopes: Vec::new() };
+        let identity = Identity {
+            kind: Kind::ConnectedApp,
+            subject: "user-test-1".to_owned(),
+            organization: None,
+            session: None,
+            client: Some(client),
+            claims: serde_json::Map::new(),
+            profile: None,
+        };
+        let mut said = Vec::new();
+        who(&mut said, &identity);
+        assert_eq!(
+            String::from_utf8(said).unwrap(),
+            r#""kind":"connected_app","member_id":null,"user_id":"user-test-1","client_id":"connected-app-test-\"1\"","organization_id":null"#
+        );
+        let keys = |text: &[u8]| {
+            let text = format!("{{{}}}", str::from_utf8(text).unwrap());
+            serde_json::from_str::<serde_json::Map<String, Value>>(&text)
+                .unwrap()
+                .keys()
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(keys(NOBODY), keys(OUTCOME.who));
+    }
+
+    #[test]
     fn the_clock_follows_the_second() {
         let mut clock = Clock::default();
         for (millis, expected) in [
@@ -350,11 +384,11 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_reads_back_as_it_was(text in "(\\PC|[\\x00-\\x20\"\\\\\\x7f\u{2028}]){0,40}") {
-            let line = line(&Request { path: &text, ..REQUEST }, &Outcome { member_id: Some(&text), ..OUTCOME });
+            let line = line(&Request { path: &text, ..REQUEST }, &Outcome { route: Some(&text), ..OUTCOME });
             prop_assert_eq!(line.bytes().filter(|byte| *byte < 0x20 || *byte == 0x7f).count(), 1, "only the line feed");
             let value: Value = serde_json::from_str(&line).unwrap();
             prop_assert_eq!(value["path"].as_str(), Some(&*text));
-            prop_assert_eq!(value["member_id"].as_str(), Some(&*text));
+            prop_assert_eq!(value["route"].as_str(), Some(&*text));
         }
     }
 }
