@@ -12,6 +12,7 @@ use http::StatusCode;
 use crate::access::authn::{Proved, Word};
 use crate::access::authz::{Basis, Grant};
 use crate::access::rejection::{Code, Rejection};
+use crate::endpoints::Endpoint;
 use crate::metrics::{Decision, Verification};
 use crate::server::record::Record;
 use crate::server::worker::Worker;
@@ -31,10 +32,12 @@ pub struct Exchange {
     line: Option<access_log::Record>,
     started: Instant,
     decided: Option<Instant>,
-    /// When it was let pass, and so the upstream asked.
-    granted: Option<Instant>,
+    /// When the upstream was asked.
+    forwarded: Option<Instant>,
     /// When the upstream gave the head of its response.
     answered: Option<Instant>,
+    /// Which of the gateway's own endpoints it is for.
+    endpoint: Option<Endpoint>,
     route: Option<usize>,
     decision: Decision,
     verification: Verification,
@@ -53,6 +56,7 @@ impl Exchange {
         site: Rc<Site>,
         line: access_log::Record,
         started: Instant,
+        endpoint: Option<Endpoint>,
     ) -> Box<Self> {
         Box::new(Self {
             worker: Rc::clone(worker),
@@ -61,8 +65,9 @@ impl Exchange {
             line: Some(line),
             started,
             decided: None,
-            granted: None,
+            forwarded: None,
             answered: None,
+            endpoint,
             route: None,
             decision: Decision::Failed(Code::BadRequest),
             verification: Verification::None,
@@ -75,7 +80,6 @@ impl Exchange {
 
     pub fn granted(&mut self, grant: &Grant) {
         self.decided = Some(Instant::now());
-        self.granted = self.decided;
         self.route = Some(grant.index());
         self.decision = match grant.basis() {
             Basis::Allowed => Decision::Allowed,
@@ -86,6 +90,11 @@ impl Exchange {
             self.verification = *verification;
             self.word = Some(Rc::clone(word));
         }
+    }
+
+    /// Goes on to its upstream, now that it was let pass.
+    pub const fn forwarded(&mut self) {
+        self.forwarded = self.decided;
     }
 
     /// Turned back before an upstream was asked.
@@ -124,15 +133,18 @@ impl Exchange {
         self.worker.lines.end(
             line,
             &access_log::Outcome {
-                route: self.route.map(|route| self.site.route_name(route)),
+                route: self
+                    .route
+                    .map(|route| self.site.route_name(route))
+                    .or(self.endpoint.and_then(Endpoint::label)),
                 decision: self.decision,
                 status: self.status.map_or(CLIENT_LEFT, |status| status.as_u16()),
                 who: self.word.as_ref().map_or(access_log::NOBODY, |word| &word.said.who),
                 verification: self.verification,
                 decision_took: self.decided.map(|at| at - self.started),
                 upstream_took: self
-                    .granted
-                    .map(|granted| self.answered.unwrap_or(ended).saturating_duration_since(granted)),
+                    .forwarded
+                    .map(|asked| self.answered.unwrap_or(ended).saturating_duration_since(asked)),
                 took: ended - self.started,
                 bytes_in: self.record.bytes_received(),
                 bytes_out: self.bytes_out.get(),
@@ -147,7 +159,11 @@ impl Drop for Exchange {
         let ended = Instant::now();
         self.write_line(ended);
         let took = ended - self.started;
-        let counts = self.route.map(|route| self.site.route_counts(route));
+        let counts = match (self.route, self.endpoint) {
+            (Some(route), _) => Some(self.site.route_counts(route)),
+            (None, Some(endpoint)) => self.site.endpoint_counts(endpoint),
+            (None, None) => None,
+        };
         self.worker.metrics.request(counts, self.decision, took);
         if let Some(decided) = self.decided {
             self.worker.metrics.decision(self.verification, decided - self.started);

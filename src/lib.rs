@@ -12,7 +12,9 @@ pub mod app;
 pub mod server;
 
 // a door turns its requests into questions,
+pub mod endpoints;
 pub mod exchange;
+pub mod passage;
 pub mod proxy;
 
 // one place answers them,

@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::rc::Rc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -15,21 +15,20 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::{Body, Incoming};
 
-use self::ids::Ids;
 use self::sieve::Sieve;
 use self::target::Target;
 use self::tunnel::Wanted;
 use crate::access::rejection::{Code, Rejection};
 use crate::access::{Grant, RequestHead, credential};
-use crate::client::{ClientView, Forwarding};
+use crate::client::Forwarding;
 use crate::clock;
 use crate::config::{Auth, Config, MaxBody, Route};
-use crate::exchange::Exchange;
+use crate::endpoints;
+use crate::passage::{Arrival, Asked, Passage};
 use crate::reply::{self, Form, Reply};
 use crate::server::record::{BodyState, Record};
 use crate::server::worker::Worker;
 use crate::site::Site;
-use crate::telemetry::access_log;
 use crate::upstream::body::Outgoing;
 use crate::upstream::{self, Failure, Order};
 
@@ -43,8 +42,6 @@ pub mod tunnel;
 /// Headers that the gateway adds to a request, about.
 const ADDED: usize = 14;
 
-const CLOSE: HeaderValue = HeaderValue::from_static("close");
-
 /// Signed by the gateway alone: an upstream that echoes it must not hand it to a client.
 pub(crate) const ASSERTION: HeaderName = HeaderName::from_static("x-stytch-assertion");
 
@@ -54,13 +51,6 @@ pub struct Door {
     record: Rc<Record>,
     /// Made for the configuration beside it.
     forwarding: RefCell<(Rc<Site>, Rc<Forwarding>)>,
-}
-
-/// Who sent a request on its way through the door, and by which ids it is known.
-struct Passage {
-    client: ClientView,
-    forwarding: Rc<Forwarding>,
-    ids: Ids,
 }
 
 /// What was decided, with what the upstream will be asked for when that is not the target as it
@@ -97,48 +87,48 @@ impl Door {
         let forwarding = self.forwarding(&site);
         let client = forwarding.view(&parts.headers, &site.config.server.trusted_proxies);
         let ids = self.worker.ids.next(&parts.headers, forwarding.is_trusted());
-        let passage = Passage { client, forwarding, ids };
         let target = target::read(&parts);
-        let line = self.worker.lines.begin(&access_log::Request {
-            time: SystemTime::UNIX_EPOCH + Duration::from_millis(received_at.unsigned_abs()),
-            request_id: passage.ids.request_id(),
-            trace_id: passage.ids.trace_id(),
-            client: Some(passage.client.address),
-            method: parts.method.as_str(),
+        let arrival = Arrival {
+            worker: Rc::clone(&self.worker),
+            record: Rc::clone(&self.record),
+            site,
+            client,
+            forwarding,
+            ids,
+            started,
+            received_at,
+        };
+        let visit = target.as_ref().ok().and_then(|target| target.visit(&arrival.site.config));
+        if let (Some(visit), Ok(())) = (visit, may_be_forwarded(&parts.method)) {
+            return Ok(Box::pin(endpoints::serve(visit, arrival, Request::from_parts(parts, body))).await);
+        }
+        let asked = Asked {
+            method: &parts.method,
             host: target.as_ref().map_or("", |target| &target.host),
             path: target.as_ref().map_or_else(|_| parts.uri.path(), |target| &target.path),
-        });
-        let mut exchange = Exchange::begin(&self.worker, &self.record, site, line, started);
+        };
+        let mut passage = arrival.begin(&asked, None);
         if is_asterisk(&parts) {
-            return Ok(options(exchange));
+            return Ok(options(passage));
         }
         let judged = match may_be_forwarded(&parts.method).and(target) {
-            Ok(target) => self.judge(&parts, &body, target, &passage, &exchange.site, received_at).await,
+            Ok(target) => self.judge(&parts, &body, target, &passage).await,
             Err(rejection) => Err(rejection),
         };
         Ok(match judged {
             Ok((grant, rewritten)) => {
-                exchange.granted(&grant);
-                self.forward(&parts, body, &grant, rewritten, &passage, exchange).await
+                passage.exchange.granted(&grant);
+                passage.exchange.forwarded();
+                self.forward(&parts, body, &grant, rewritten, passage).await
             }
-            Err(rejection) => refuse(exchange, &rejection, &parts, passage.ids.request_id()),
+            Err(rejection) => passage.refuse(&rejection, &parts.method, &parts.headers),
         })
     }
 
-    async fn judge(
-        &self,
-        parts: &Parts,
-        body: &Incoming,
-        target: Target<'_>,
-        passage: &Passage,
-        site: &Site,
-        received_at: i64,
-    ) -> Judged {
+    async fn judge(&self, parts: &Parts, body: &Incoming, target: Target<'_>, passage: &Passage) -> Judged {
+        let site = passage.site();
         if self.worker.via.is_in(&parts.headers) {
             return Err(Rejection::new(Code::LoopDetected, "our own Via came back"));
-        }
-        if target.is_reserved() {
-            return Err(Rejection::new(Code::NoRoute, "a reserved path"));
         }
         let head = RequestHead {
             method: &parts.method,
@@ -148,7 +138,7 @@ impl Door {
             query: target.query,
             headers: &parts.headers,
             client: passage.client.address,
-            received_at,
+            received_at: passage.received_at,
         };
         let grant = site.gate.decide(&head).await?;
         if let Some(most) = limit(grant.route())
@@ -171,12 +161,11 @@ impl Door {
         body: Incoming,
         grant: &Grant,
         rewritten: Option<PathAndQuery>,
-        passage: &Passage,
-        mut exchange: Box<Exchange>,
+        mut passage: Passage,
     ) -> Response<Reply> {
         let wanted = Wanted::read(inbound).filter(|_| body.is_end_stream());
         let bound = hop::binds_connection(&inbound.headers, header::AUTHORIZATION);
-        let site = Rc::clone(&exchange.site);
+        let site = Rc::clone(passage.site());
         let route = grant.route();
         let upstream = site.upstream(route.upstream);
         let most = limit(route).unwrap_or(u64::MAX);
@@ -186,7 +175,7 @@ impl Door {
         let may_repeat = may_repeat(&inbound.method, &outgoing);
         let outbound = |body: Outgoing| {
             let host = upstream.host_of(order.endpoint);
-            let mut headers = self.outbound_headers(&inbound.headers, &site, grant, passage, host);
+            let mut headers = self.outbound_headers(&inbound.headers, grant, &passage, host);
             if let Some(wanted) = &wanted {
                 wanted.ask(&mut headers);
             }
@@ -206,31 +195,29 @@ impl Door {
             }
             answered => answered,
         };
-        let failed = |exchange, why: &Rejection| {
-            fail(exchange, why, Form::of(&inbound.method, &inbound.headers), passage.ids.request_id())
-        };
+        let form = || Form::of(&inbound.method, &inbound.headers);
         let (mut response, lease) = match answered {
             Ok(answered) => answered,
-            Err(failure) => return failed(exchange, &self.explain(&failure)),
+            Err(failure) => return passage.fail(&self.explain(&failure), form()),
         };
-        exchange.upstream_answered();
+        passage.exchange.upstream_answered();
         let switched = match switches(&response, wanted) {
             Ok(switched) => switched,
-            Err(rejection) => return failed(exchange, &rejection),
+            Err(rejection) => return passage.fail(&rejection, form()),
         };
         let bound = bound || hop::binds_connection(response.headers(), header::WWW_AUTHENTICATE);
         let lease = if bound { lease.once() } else { lease };
         take_in(&mut response, &site.config, grant);
-        exchange.answers(response.status());
+        passage.exchange.answers(response.status());
         let Some(switched) = switched else {
-            return response.map(|body| Reply::pass_on(body, lease, exchange));
+            return response.map(|body| Reply::pass_on(body, lease, passage.exchange));
         };
         switched.confirm(response.headers_mut());
         let Some(remains) = lease.into_remains().await else {
             let gone = Rejection::new(Code::UpstreamProtocol, "the connection was gone after the switch");
-            return failed(exchange, &gone);
+            return passage.fail(&gone, form());
         };
-        self.record.upgrade(tunnel::Far { remains, exchange });
+        self.record.upgrade(tunnel::Far { remains, exchange: passage.exchange });
         response.map(|_| Reply::switch())
     }
 
@@ -238,11 +225,11 @@ impl Door {
     fn outbound_headers(
         &self,
         inbound: &HeaderMap,
-        site: &Site,
         grant: &Grant,
         passage: &Passage,
         upstream_host: Option<HeaderValue>,
     ) -> HeaderMap {
+        let site = passage.site();
         let config: &Config = &site.config;
         let mut headers = HeaderMap::with_capacity(inbound.len() + ADDED);
         let sieve = Sieve { owned: &site.owned, forwarding: &passage.forwarding, ids: &passage.ids };
@@ -326,44 +313,12 @@ fn take_in(response: &mut Response<Incoming>, config: &Config, grant: &Grant) {
     }
 }
 
-/// Turned back before an upstream was asked.
-fn refuse(mut exchange: Box<Exchange>, why: &Rejection, inbound: &Parts, id: &str) -> Response<Reply> {
-    exchange.refused(why);
-    let (method, headers) = (&inbound.method, &inbound.headers);
-    let session = &exchange.site.config.session;
-    let mut response = reply::refusal(why, Form::of(method, headers), id);
-    if why.code == Code::InvalidCredential && cookies::has_own(session, headers) {
-        cookies::forget(session, response.headers_mut());
-    }
-    if method == Method::CONNECT {
-        // What follows may be meant for the tunnel that did not come about.
-        response.headers_mut().insert(header::CONNECTION, CLOSE);
-    }
-    own(exchange, response)
-}
-
-/// Let pass, and then failed.
-fn fail(mut exchange: Box<Exchange>, why: &Rejection, form: Form, id: &str) -> Response<Reply> {
-    exchange.failed(why.code, why.reason);
-    own(exchange, reply::refusal(why, form, id))
-}
-
 /// `OPTIONS *` asks about the gateway, not about anything behind it.
-fn options(exchange: Box<Exchange>) -> Response<Reply> {
+fn options(passage: Passage) -> Response<Reply> {
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response.headers_mut().insert(header::ALLOW, reply::METHODS);
-    own(exchange, response)
-}
-
-fn own(mut exchange: Box<Exchange>, mut response: Response<Bytes>) -> Response<Reply> {
-    if [StatusCode::BAD_REQUEST, StatusCode::PAYLOAD_TOO_LARGE].contains(&response.status()) {
-        // Whoever cannot write a request is not trusted to know where its body ends, and a body
-        // that is too large is not read to its end.
-        response.headers_mut().insert(header::CONNECTION, CLOSE);
-    }
-    exchange.answers(response.status());
-    response.map(|body| Reply::own(body, exchange))
+    passage.own(response)
 }
 
 /// Whether a request may be sent twice: idempotent (RFC 9110 section 9.2.2) and without a body.

@@ -9,6 +9,7 @@ use crate::access::authn::{self, Authn};
 use crate::access::{Gate, Grant};
 use crate::clock::CoarseClock;
 use crate::config::Config;
+use crate::endpoints::Endpoint;
 use crate::identity::owned::Owned;
 use crate::metrics::{self, Metrics, RouteCounts};
 use crate::upstream::Upstream;
@@ -20,6 +21,8 @@ pub struct Site {
     pub owned: Rc<Owned>,
     upstreams: Vec<Upstream>,
     counts: Vec<Arc<RouteCounts>>,
+    /// In the order of [`Endpoint::LABELLED`].
+    endpoint_counts: Vec<Arc<RouteCounts>>,
 }
 
 impl Site {
@@ -43,7 +46,13 @@ impl Site {
             })
             .collect();
         let counts = config.routes.iter().map(|route| metrics.route(&route.name)).collect();
-        Rc::new(Self { gate: Gate::new(&config, authn), config, owned: Rc::new(owned), upstreams, counts })
+        let endpoint_counts = Endpoint::LABELLED
+            .into_iter()
+            .filter_map(Endpoint::label)
+            .map(|name| metrics.route(name))
+            .collect();
+        let gate = Gate::new(&config, authn);
+        Rc::new(Self { gate, config, owned: Rc::new(owned), upstreams, counts, endpoint_counts })
     }
 
     #[must_use]
@@ -59,6 +68,13 @@ impl Site {
     #[must_use]
     pub fn route_counts(&self, index: usize) -> &RouteCounts {
         &self.counts[index]
+    }
+
+    /// None for an endpoint that has no label to count under.
+    #[must_use]
+    pub fn endpoint_counts(&self, endpoint: Endpoint) -> Option<&RouteCounts> {
+        let index = Endpoint::LABELLED.iter().position(|labelled| *labelled == endpoint)?;
+        self.endpoint_counts.get(index).map(|counts| &**counts)
     }
 
     /// The identity headers that the grant vouches for: the only way identity enters a request, at

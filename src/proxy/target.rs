@@ -10,9 +10,8 @@ use crate::access::credential;
 use crate::access::host;
 use crate::access::path;
 use crate::access::rejection::{Code, Rejection};
-
-/// Where the gateway's own pages and endpoints live; never forwarded (DESIGN.md section 8).
-const RESERVED: &str = "/_stytch";
+use crate::config::Config;
+use crate::endpoints::Visit;
 
 /// What routes are found by and upstreams are asked for.
 pub(super) struct Target<'a> {
@@ -55,11 +54,10 @@ pub(super) fn read(request: &Parts) -> Result<Target<'_>, Rejection> {
 }
 
 impl Target<'_> {
-    /// Parameters are no part of the name for servers that know of them.
+    /// The visit to one of the gateway's own endpoints that this is, if it is one.
     #[must_use]
-    pub(super) fn is_reserved(&self) -> bool {
-        let ends = |rest: &str| rest.is_empty() || rest.starts_with(['/', ';']) || rest.starts_with("%3B");
-        self.path.strip_prefix(RESERVED).is_some_and(ends)
+    pub(super) fn visit(&self, config: &Config) -> Option<Visit> {
+        Visit::of(&self.host, &self.path, config)
     }
 
     /// What the upstream is asked for, when that is not the target exactly as it came.
@@ -136,21 +134,6 @@ mod tests {
             let read = read(&request).unwrap();
             let rewritten = read.rewritten(&request.uri, prefix, hidden).unwrap();
             assert_eq!(rewritten.as_ref().map(PathAndQuery::as_str), expected, "{target}");
-        }
-    }
-
-    #[test]
-    fn reserved_paths_are_known() {
-        for (path, reserved) in [
-            ("/_stytch", true),
-            ("/_stytch/", true),
-            ("/_stytch/login", true),
-            ("/_stytch;x/login", true),
-            ("/_stytch%3b", true),
-            ("/_stytchy", false),
-            ("/", false),
-        ] {
-            assert_eq!(read(&request(path, Some("h"))).unwrap().is_reserved(), reserved, "{path}");
         }
     }
 }

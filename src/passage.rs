@@ -1,0 +1,129 @@
+//! A request on its way through a door, with what any answer to it needs.
+//!
+//! What holds: whatever way an answer is made, the request behind it is logged and counted; what
+//! the log calls a request is settled once, before it is judged.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+
+use crate::access::rejection::{Code, Rejection};
+use crate::client::{ClientView, Forwarding};
+use crate::endpoints::Endpoint;
+use crate::exchange::Exchange;
+use crate::proxy::cookies;
+use crate::proxy::ids::Ids;
+use crate::reply::{self, Form, Reply};
+use crate::server::record::Record;
+use crate::server::worker::Worker;
+use crate::site::Site;
+use crate::telemetry::access_log;
+
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
+
+/// A request whose head was read, before anything is said of it.
+pub struct Arrival {
+    pub worker: Rc<Worker>,
+    pub record: Rc<Record>,
+    pub site: Rc<Site>,
+    pub client: ClientView,
+    pub forwarding: Rc<Forwarding>,
+    pub ids: Ids,
+    pub started: Instant,
+    /// Unix milliseconds.
+    pub received_at: i64,
+}
+
+/// What the log calls a request. Host and path are empty where they could not be read.
+pub struct Asked<'a> {
+    pub method: &'a Method,
+    pub host: &'a str,
+    /// Without the query.
+    pub path: &'a str,
+}
+
+/// See the module.
+pub struct Passage {
+    pub client: ClientView,
+    pub forwarding: Rc<Forwarding>,
+    pub ids: Ids,
+    pub exchange: Box<Exchange>,
+    /// Unix milliseconds.
+    pub received_at: i64,
+}
+
+impl Arrival {
+    /// Begins the log line. `endpoint` is for the gateway's own paths.
+    #[must_use]
+    pub fn begin(self, asked: &Asked<'_>, endpoint: Option<Endpoint>) -> Passage {
+        let line = self.worker.lines.begin(&access_log::Request {
+            time: SystemTime::UNIX_EPOCH + Duration::from_millis(self.received_at.unsigned_abs()),
+            request_id: self.ids.request_id(),
+            trace_id: self.ids.trace_id(),
+            client: Some(self.client.address),
+            method: asked.method.as_str(),
+            host: asked.host,
+            path: asked.path,
+        });
+        let exchange = Exchange::begin(&self.worker, &self.record, self.site, line, self.started, endpoint);
+        Passage {
+            client: self.client,
+            forwarding: self.forwarding,
+            ids: self.ids,
+            exchange,
+            received_at: self.received_at,
+        }
+    }
+}
+
+impl Passage {
+    /// The configuration this request began with.
+    #[must_use]
+    pub fn site(&self) -> &Rc<Site> {
+        &self.exchange.site
+    }
+
+    /// Turned back before anything behind the gateway was asked.
+    #[must_use]
+    pub fn refuse(mut self, rejection: &Rejection, method: &Method, headers: &HeaderMap) -> Response<Reply> {
+        self.exchange.refused(rejection);
+        let mut response = reply::refusal(rejection, Form::of(method, headers), self.ids.request_id());
+        self.forget_refused(rejection, headers, response.headers_mut());
+        if method == Method::CONNECT {
+            // What follows may be meant for the tunnel that did not come about.
+            response.headers_mut().insert(header::CONNECTION, CLOSE);
+        }
+        self.own(response)
+    }
+
+    /// Makes the browser that sent a refused credential as a cookie forget it.
+    pub fn forget_refused(&self, rejection: &Rejection, sent: &HeaderMap, answer: &mut HeaderMap) {
+        let session = &self.exchange.site.config.session;
+        if rejection.code == Code::InvalidCredential && cookies::has_own(session, sent) {
+            cookies::forget(session, answer);
+        }
+    }
+
+    /// Let pass, and then failed.
+    #[must_use]
+    pub fn fail(mut self, rejection: &Rejection, form: Form) -> Response<Reply> {
+        self.exchange.failed(rejection.code, rejection.reason);
+        let response = reply::refusal(rejection, form, self.ids.request_id());
+        self.own(response)
+    }
+
+    /// An answer of the gateway's own. Its headers say what the answer is; that it is not to be
+    /// stored is for whoever made it to say.
+    #[must_use]
+    pub fn own(mut self, mut response: Response<Bytes>) -> Response<Reply> {
+        if [StatusCode::BAD_REQUEST, StatusCode::PAYLOAD_TOO_LARGE].contains(&response.status()) {
+            // Whoever cannot write a request is not trusted to know where its body ends, and a
+            // body that is too large is not read to its end.
+            response.headers_mut().insert(header::CONNECTION, CLOSE);
+        }
+        self.exchange.answers(response.status());
+        response.map(|body| Reply::own(body, self.exchange))
+    }
+}
