@@ -1,0 +1,108 @@
+//! Sessions and tokens to order: what a test says about one before it is made.
+
+use serde_json::{Map, Value};
+
+use super::Emulator;
+use crate::control::{self, ControlError, Session, SessionOrder, TokenOrder};
+use crate::keys::Key;
+
+/// A session about to be made; see [`Emulator::session`].
+#[derive(Debug)]
+#[must_use = "nobody is signed in before `mint`"]
+pub struct SessionBuilder<'a> {
+    pub(super) emulator: &'a Emulator,
+    pub(super) order: SessionOrder,
+}
+
+impl SessionBuilder<'_> {
+    /// The organization, by id or slug, whose member signs in. Without it, a Consumer user does.
+    pub fn organization(mut self, locator: impl Into<String>) -> Self {
+        self.order.organization = Some(locator.into());
+        self
+    }
+
+    /// How long the session lasts: an hour unless said otherwise.
+    pub fn minutes(mut self, minutes: u32) -> Self {
+        self.order.minutes = Some(minutes);
+        self
+    }
+
+    /// Custom claims for the session and its JWTs.
+    ///
+    /// # Panics
+    ///
+    /// If `claims` is not a JSON object.
+    pub fn custom_claims(mut self, claims: impl Into<Value>) -> Self {
+        self.order.custom_claims = Some(object(claims.into()));
+        self
+    }
+
+    /// The types of the factors used, such as `["sso", "totp"]`, instead of an e-mailed code.
+    pub fn factors<T: Into<String>>(mut self, types: impl IntoIterator<Item = T>) -> Self {
+        self.order.factors = Some(types.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Makes it a support engineer in that person's place.
+    pub fn impersonated(mut self) -> Self {
+        self.order.impersonated = true;
+        self
+    }
+
+    /// Signs in.
+    ///
+    /// # Panics
+    ///
+    /// If nobody has that address there, or a factor type or a custom claim does not exist.
+    pub fn mint(self) -> Session {
+        self.try_mint().unwrap_or_else(|error| panic!("no session: {error}"))
+    }
+
+    /// Signs in, if that can be done.
+    ///
+    /// # Errors
+    ///
+    /// If nobody has that address there, or a factor type or a custom claim does not exist.
+    pub fn try_mint(self) -> Result<Session, ControlError> {
+        control::mint_session(&mut self.emulator.shared.lock(), self.order)
+    }
+}
+
+/// A token about to be signed; see [`Emulator::token`].
+#[derive(Debug)]
+#[must_use = "nothing is signed before `sign`"]
+pub struct TokenBuilder<'a> {
+    pub(super) emulator: &'a Emulator,
+    pub(super) order: TokenOrder,
+}
+
+impl TokenBuilder<'_> {
+    /// Header members that replace the usual ones; `null` removes one.
+    ///
+    /// # Panics
+    ///
+    /// If `overrides` is not a JSON object.
+    pub fn header(mut self, overrides: impl Into<Value>) -> Self {
+        self.order.header = Some(object(overrides.into()));
+        self
+    }
+
+    /// The key to sign with, and to name in the header.
+    pub fn key(mut self, key: Key) -> Self {
+        self.order.key = key;
+        self
+    }
+
+    /// Signs the token.
+    pub fn sign(self) -> String {
+        control::sign_token(&self.emulator.shared.lock(), &self.order)
+    }
+}
+
+#[track_caller]
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(object) => object,
+        other => panic!("not a JSON object: {other}"),
+    }
+}
