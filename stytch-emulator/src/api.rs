@@ -9,6 +9,7 @@ mod b2b_sessions;
 mod debug;
 mod discovery;
 mod jwks;
+mod oauth2;
 mod organizations;
 mod otps;
 mod rbac;
@@ -50,6 +51,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/v1/public/{project_id}/.well-known/jwks.json", get(jwks::answer));
     with_credentials
         .merge(public)
+        .merge(oauth2::router())
         .fallback(async || ApiError::from(Refusal::RouteNotFound))
         .method_not_allowed_fallback(async || ApiError::from(Refusal::MethodNotAllowed))
         .with_state(shared)

@@ -12,9 +12,9 @@ use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::sync::oneshot;
 
-pub use builders::{SessionBuilder, TokenBuilder};
+pub use builders::{M2mTokenBuilder, SessionBuilder, TokenBuilder};
 
-use crate::control::{self, ControlError, MemberPatch, SessionOrder, TokenOrder};
+use crate::control::{self, ControlError, M2mOrder, MemberPatch, SessionOrder, TokenOrder};
 use crate::fault::Fault;
 use crate::journal::Request;
 use crate::keys::SigningKey;
@@ -152,6 +152,12 @@ impl Emulator {
     /// A token that says exactly `claims`.
     pub fn token(&self, claims: impl Into<Value>) -> TokenBuilder<'_> {
         TokenBuilder { emulator: self, order: TokenOrder { claims: claims.into(), ..TokenOrder::default() } }
+    }
+
+    /// An access token for the M2M client with that id.
+    pub fn m2m_token(&self, client_id: impl Into<String>) -> M2mTokenBuilder<'_> {
+        let order = M2mOrder { client_id: client_id.into(), ..M2mOrder::default() };
+        M2mTokenBuilder { emulator: self, order }
     }
 
     /// Puts a new signing key to work and returns its id. The old one stays in the key set unless

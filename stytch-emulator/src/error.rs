@@ -1,7 +1,8 @@
 //! What the API refuses, and how it says so.
 //!
 //! [`Refusal`] is the closed list of reasons; one match gives each its name, status and message.
-//! [`ApiError`] is a refusal on its way out, with the five fields every SDK expects.
+//! [`ApiError`] is a refusal on its way out, with the five fields every SDK expects. Where Stytch
+//! is an OAuth 2 server its errors are an [`OAuth2Error`] instead.
 
 use axum::Json;
 use axum::http::StatusCode;
@@ -161,6 +162,46 @@ impl IntoResponse for ApiError {
         let (status, name, usual) = self.refusal.facts();
         let message = self.message.as_deref().unwrap_or(usual);
         (status, Json(error_body(status, name, message))).into_response()
+    }
+}
+
+/// A refusal in the words of RFC 6749, section 5.2.
+#[derive(Debug)]
+pub(crate) struct OAuth2Error {
+    status: StatusCode,
+    name: &'static str,
+    description: String,
+}
+
+impl OAuth2Error {
+    pub(crate) fn new(name: &'static str, description: impl Into<String>) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, name, description: description.into() }
+    }
+
+    pub(crate) fn invalid_request(description: impl Into<String>) -> Self {
+        Self::new("invalid_request", description)
+    }
+
+    /// Stytch answers 400 even where the RFC would have 401.
+    pub(crate) fn invalid_client() -> Self {
+        Self::new("invalid_client", "no client has that id and that secret")
+    }
+
+    pub(crate) fn unknown_project() -> Self {
+        Self { status: StatusCode::NOT_FOUND, ..Self::invalid_request("no project has that id") }
+    }
+}
+
+impl IntoResponse for OAuth2Error {
+    fn into_response(self) -> Response {
+        let body = json!({
+            "status_code": self.status.as_u16(),
+            "request_id": ids::fresh("request-id"),
+            "error": self.name,
+            "error_description": self.description,
+            "error_uri": "https://datatracker.ietf.org/doc/html/rfc6749#section-5.2",
+        });
+        (self.status, Json(body)).into_response()
     }
 }
 

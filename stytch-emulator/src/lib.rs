@@ -22,6 +22,7 @@ mod api;
 mod control;
 
 // on what ground,
+mod access_token;
 mod clock;
 mod login;
 mod outbox;
@@ -38,7 +39,7 @@ mod keys;
 mod wire;
 
 pub use control::{ControlError, Session};
-pub use emulator::{Emulator, SessionBuilder, StartError, TokenBuilder};
+pub use emulator::{Emulator, M2mTokenBuilder, SessionBuilder, StartError, TokenBuilder};
 pub use fault::Fault;
 pub use journal::Request;
 pub use keys::Key;

@@ -115,6 +115,10 @@ impl World {
         self.users.iter().find(|one| one.phone.as_ref().is_some_and(|phone| phone.number == number))
     }
 
+    pub(crate) fn m2m_client(&self, id: &str) -> Option<&M2mClient> {
+        self.m2m_clients.iter().find(|one| one.id == id)
+    }
+
     /// The roles an organization knows: the project's, then its own.
     pub(crate) fn roles_in<'a>(&'a self, organization: &'a Organization) -> impl Iterator<Item = &'a Role> {
         self.roles.iter().filter(|role| role.role_id != USER_ROLE).chain(&organization.custom_roles)

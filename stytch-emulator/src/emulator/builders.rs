@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::Emulator;
-use crate::control::{self, ControlError, Session, SessionOrder, TokenOrder};
+use crate::control::{self, ControlError, M2mOrder, Session, SessionOrder, TokenOrder};
 use crate::keys::Key;
 
 /// A session about to be made; see [`Emulator::session`].
@@ -96,6 +96,42 @@ impl TokenBuilder<'_> {
     /// Signs the token.
     pub fn sign(self) -> String {
         control::sign_token(&self.emulator.shared.lock(), &self.order)
+    }
+}
+
+/// A machine's access token about to be issued; see [`Emulator::m2m_token`].
+#[derive(Debug)]
+#[must_use = "nothing is issued before `mint`"]
+pub struct M2mTokenBuilder<'a> {
+    pub(super) emulator: &'a Emulator,
+    pub(super) order: M2mOrder,
+}
+
+impl M2mTokenBuilder<'_> {
+    /// These scopes, whether the client has them or not, instead of all that it has.
+    pub fn scopes<T: Into<String>>(mut self, scopes: impl IntoIterator<Item = T>) -> Self {
+        self.order.scopes = Some(scopes.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Custom claims, as a token template of the project would add them.
+    ///
+    /// # Panics
+    ///
+    /// If `claims` is not a JSON object.
+    pub fn custom_claims(mut self, claims: impl Into<Value>) -> Self {
+        self.order.custom_claims = object(claims.into());
+        self
+    }
+
+    /// Issues the token: a JWT, good for an hour.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such client.
+    pub fn mint(self) -> String {
+        control::mint_m2m_token(&self.emulator.shared.lock(), &self.order)
+            .unwrap_or_else(|error| panic!("no token: {error}"))
     }
 }
 

@@ -13,6 +13,7 @@ mod discovery;
 mod faults;
 mod keys;
 mod lookups;
+mod m2m;
 mod otps;
 mod program;
 mod sdk;

@@ -57,6 +57,8 @@ const ANSWERS: &[(&str, &str, &str)] = &[
     ("GET", "/v1/b2b/rbac/policy", "api_b2b_rbac_v1_PolicyResponse"),
     ("GET", "/v1/b2b/rbac/organizations/*", "api_b2b_rbac_v1_b2b_rbac_organizations_GetOrgPolicyResponse"),
     ("PUT", "/v1/b2b/rbac/organizations/*", "api_b2b_rbac_v1_b2b_rbac_organizations_SetOrgPolicyResponse"),
+    ("POST", "/v1/public/*/oauth2/token", "OAuth2TokenResponse"),
+    ("POST", "/v1/oauth2/token", "OAuth2TokenResponse"),
 ];
 
 /// Panics unless an answer of the API has the shape that Stytch documents for it.
@@ -64,6 +66,9 @@ pub(crate) fn check_answer(method: &str, path: &str, status: u16, body: &Value) 
     assert_eq!(body["status_code"], status, "the status in the body of {method} {path}: {body}");
     let request_id = body["request_id"].as_str().unwrap_or_default();
     assert!(request_id.starts_with("request-id-test-"), "the request id of {method} {path}: {body}");
+    if status != 200 && path.contains("/oauth2/") {
+        return check("OAuth2Error", body);
+    }
     if status != 200 {
         check("Error", body);
         let name = body["error_type"].as_str().unwrap_or_default();
@@ -77,6 +82,18 @@ pub(crate) fn check_answer(method: &str, path: &str, status: u16, body: &Value) 
         None | Some("") => {}
         Some(jwt) => check_session_jwt(jwt),
     }
+    if let Some(jwt) = body["access_token"].as_str() {
+        check_access_token(jwt);
+    }
+}
+
+/// Panics unless an access token has the header and the payload of its kind.
+pub(crate) fn check_access_token(jwt: &str) {
+    let (header, claims) = decoded(jwt);
+    check("JwsHeader", &header);
+    let of_machine = claims["sub"].as_str().is_some_and(|subject| subject.starts_with("m2m-client-"));
+    check(if of_machine { "M2MAccessTokenPayload" } else { "ConnectedAppAccessTokenPayload" }, &claims);
+    assert_eq!(of_machine, claims["client_id"].is_null(), "only an app's token names the app: {claims}");
 }
 
 /// Panics unless a session JWT has the header and the payload of its vertical.

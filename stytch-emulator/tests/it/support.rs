@@ -45,6 +45,11 @@ impl Scene {
         self.send(self.request("PUT", path).body(body.to_string())).await
     }
 
+    /// A form, sent without the project's credentials.
+    pub(crate) async fn form(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        self.send(self.bare_request("POST", path).form(fields)).await
+    }
+
     /// A call with the project's credentials, for a test to make odd before it is sent.
     pub(crate) fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
         let (project_id, secret) = (self.emulator.project_id(), self.emulator.secret());
@@ -105,6 +110,13 @@ impl Answer {
     pub(crate) fn good(self) -> Value {
         assert!((200..300).contains(&self.status), "{}: {:#}", self.status, self.body);
         self.body
+    }
+
+    /// The answer has to be this error, in the words of OAuth.
+    #[track_caller]
+    pub(crate) fn oauth_refused(self, status: u16, name: &str) {
+        let said = (self.status, self.body["error"].as_str().unwrap_or_default());
+        assert_eq!(said, (status, name), "{:#}", self.body);
     }
 
     /// The answer has to be this error.

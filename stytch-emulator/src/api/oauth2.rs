@@ -1,0 +1,135 @@
+//! The project as an OAuth 2 authorization server: for machines, and for Connected Apps.
+//!
+//! Its endpoints stand twice: on the project's own domain, which here is the emulator's address,
+//! and under `/v1/public/{project_id}`. Tokens name as their issuer whichever was addressed. They
+//! take forms and JSON alike, and every error has OAuth's names instead of Stytch's.
+
+mod token;
+
+use std::collections::HashMap;
+
+use axum::RequestPartsExt as _;
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{FromRequest, RawPathParams, Request, State as Extract};
+use axum::http::{HeaderMap, Method, header};
+use axum::response::{AppendHeaders, IntoResponse};
+use axum::routing::{self, MethodFilter, MethodRouter};
+use serde_json::Value;
+use url::form_urlencoded;
+
+use super::{Answer, BODY_LIMIT, basic_credentials};
+use crate::error::OAuth2Error;
+use crate::jwt;
+use crate::state::{Shared, State};
+
+pub(super) fn router() -> Router<Shared> {
+    Router::new().merge(endpoints("/v1")).merge(endpoints("/v1/public/{project_id}"))
+}
+
+fn endpoints(at: &str) -> Router<Shared> {
+    Router::new().route(&format!("{at}/oauth2/token"), on_post(token::answer))
+}
+
+type Reply = Result<Answer, OAuth2Error>;
+
+fn on_post(answer: fn(&mut State, Call) -> Reply) -> MethodRouter<Shared> {
+    on(MethodFilter::POST, answer)
+}
+
+fn on(method: MethodFilter, answer: fn(&mut State, Call) -> Reply) -> MethodRouter<Shared> {
+    routing::on(method, move |Extract(shared): Extract<Shared>, call: Call| async move {
+        let answer = answer(&mut shared.lock(), call);
+        (AppendHeaders([(header::CACHE_CONTROL, "no-store")]), answer.into_response())
+    })
+}
+
+/// A call of an endpoint: whom it addresses, what it says, and what its `Authorization` proves.
+#[derive(Debug)]
+struct Call {
+    /// The issuer as the caller addressed it.
+    issuer: String,
+    /// The form, the JSON object or, on a GET, the query. Lists are joined with spaces.
+    fields: HashMap<String, String>,
+    /// Who it claims to be, by Basic credentials.
+    basic: Option<(String, String)>,
+}
+
+impl Call {
+    fn field(&self, name: &str) -> Option<&str> {
+        self.fields.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    fn required(&self, name: &str) -> Result<&str, OAuth2Error> {
+        self.field(name).ok_or_else(|| OAuth2Error::invalid_request(format!("{name} is missing")))
+    }
+
+    /// A client's id and, if it has one, its secret: from the header, else from the body. Some SDKs
+    /// attach the project's own credentials to every call; those say nothing about a client.
+    fn client<'a>(&'a self, project_id: &str) -> Result<(&'a str, Option<&'a str>), OAuth2Error> {
+        match &self.basic {
+            Some((id, secret)) if id != project_id => Ok((id, Some(secret))),
+            _ => Ok((self.required("client_id")?, self.field("client_secret"))),
+        }
+    }
+}
+
+impl FromRequest<Shared> for Call {
+    type Rejection = OAuth2Error;
+
+    async fn from_request(request: Request<Body>, shared: &Shared) -> Result<Self, OAuth2Error> {
+        let (mut parts, body) = request.into_parts();
+        let project_id = shared.lock().world.project_id.clone();
+        let unreadable = |error: &dyn std::fmt::Display| OAuth2Error::invalid_request(error.to_string());
+        let path = parts.extract::<RawPathParams>().await.map_err(|error| unreadable(&error))?;
+        let addressed = path.iter().find(|(name, _)| *name == "project_id").map(|(_, id)| id.to_owned());
+        if addressed.as_ref().is_some_and(|id| *id != project_id) {
+            return Err(OAuth2Error::unknown_project());
+        }
+        let issuer = match addressed {
+            Some(id) => jwt::issuer(&id),
+            None => base_url(&parts.headers),
+        };
+        let fields = if parts.method == Method::GET {
+            form_fields(parts.uri.query().unwrap_or_default().as_bytes())
+        } else {
+            let body = to_bytes(body, BODY_LIMIT).await.map_err(|error| unreadable(&error))?;
+            if body.starts_with(b"{") {
+                let body: Value = serde_json::from_slice(&body).map_err(|error| unreadable(&error))?;
+                json_fields(&body)
+            } else {
+                form_fields(&body)
+            }
+        };
+        Ok(Self { issuer, fields, basic: client_credentials(&parts.headers) })
+    }
+}
+
+/// Where the emulator is, as far as this caller is concerned.
+fn base_url(headers: &HeaderMap) -> String {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    format!("http://{host}")
+}
+
+fn form_fields(form: &[u8]) -> HashMap<String, String> {
+    form_urlencoded::parse(form).into_owned().collect()
+}
+
+fn json_fields(body: &Value) -> HashMap<String, String> {
+    let text = |value: &Value| match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Array(list) => Some(list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ")),
+        _ => None,
+    };
+    let fields = body.as_object().into_iter().flatten();
+    fields.filter_map(|(name, value)| Some((name.clone(), text(value)?))).collect()
+}
+
+/// A client's Basic credentials, whose two parts are form-encoded (RFC 6749, 2.3.1).
+fn client_credentials(headers: &HeaderMap) -> Option<(String, String)> {
+    let credentials = basic_credentials(headers.get(header::AUTHORIZATION)?.to_str().ok()?)?;
+    let at = credentials.iter().position(|&byte| byte == b':')?;
+    // As the value of a form's field, so that a padded secret's `=` is itself.
+    let decoded = |part: &[u8]| form_fields(&[b"it=", part].concat()).remove("it");
+    Some((decoded(&credentials[..at])?, decoded(&credentials[at + 1..])?))
+}
