@@ -21,7 +21,7 @@ use std::collections::HashMap;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequest, Query, RawPathParams, Request, State as Extract};
-use axum::http::{Method, header};
+use axum::http::{Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{self, MethodFilter, MethodRouter, get};
@@ -102,12 +102,26 @@ pub(crate) type Reply = Result<Answer, ApiError>;
 
 /// A successful answer: an object, to which `status_code` and `request_id` are added.
 #[derive(Debug)]
-pub(crate) struct Answer(Map<String, Value>);
+pub(crate) struct Answer {
+    status: StatusCode,
+    fields: Map<String, Value>,
+}
+
+impl Answer {
+    /// Something is there that was not before.
+    fn created(fields: Map<String, Value>) -> Self {
+        Self { status: StatusCode::CREATED, fields }
+    }
+
+    fn insert(&mut self, name: &str, value: Value) {
+        self.fields.insert(name.into(), value);
+    }
+}
 
 impl From<Value> for Answer {
     fn from(fields: Value) -> Self {
         match fields {
-            Value::Object(fields) => Self(fields),
+            Value::Object(fields) => fields.into(),
             other => unreachable!("an answer is an object, not {other}"),
         }
     }
@@ -115,15 +129,15 @@ impl From<Value> for Answer {
 
 impl From<Map<String, Value>> for Answer {
     fn from(fields: Map<String, Value>) -> Self {
-        Self(fields)
+        Self { status: StatusCode::OK, fields }
     }
 }
 
 impl IntoResponse for Answer {
     fn into_response(mut self) -> Response {
-        self.0.insert("status_code".into(), json!(200));
-        self.0.insert("request_id".into(), ids::fresh("request-id").into());
-        Json(self.0).into_response()
+        self.insert("status_code", json!(self.status.as_u16()));
+        self.insert("request_id", ids::fresh("request-id").into());
+        (self.status, Json(self.fields)).into_response()
     }
 }
 

@@ -12,9 +12,9 @@ use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::sync::oneshot;
 
-pub use builders::{M2mTokenBuilder, SessionBuilder, TokenBuilder};
+pub use builders::{AppTokenBuilder, M2mTokenBuilder, SessionBuilder, TokenBuilder};
 
-use crate::control::{self, ControlError, M2mOrder, MemberPatch, SessionOrder, TokenOrder};
+use crate::control::{self, AppTokenOrder, ControlError, M2mOrder, MemberPatch, SessionOrder, TokenOrder};
 use crate::fault::Fault;
 use crate::journal::Request;
 use crate::keys::SigningKey;
@@ -158,6 +158,13 @@ impl Emulator {
     pub fn m2m_token(&self, client_id: impl Into<String>) -> M2mTokenBuilder<'_> {
         let order = M2mOrder { client_id: client_id.into(), ..M2mOrder::default() };
         M2mTokenBuilder { emulator: self, order }
+    }
+
+    /// An access token for a Connected App that acts for the user with that address, or for a member
+    /// once an organization is named.
+    pub fn connected_app_token(&self, email: impl Into<String>) -> AppTokenBuilder<'_> {
+        let order = AppTokenOrder { email: email.into(), ..AppTokenOrder::default() };
+        AppTokenBuilder { emulator: self, order }
     }
 
     /// Puts a new signing key to work and returns its id. The old one stays in the key set unless

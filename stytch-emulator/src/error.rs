@@ -5,7 +5,7 @@
 //! is an OAuth 2 server its errors are an [`OAuth2Error`] instead.
 
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
@@ -16,6 +16,7 @@ use crate::ids;
 pub(crate) enum Refusal {
     ActionAvailableOnlyOncePrimaryAuthenticationIsMet,
     BadRequest,
+    ConnectedAppNotFound,
     ConsumerSessionAuthorizationError,
     CustomClaimsTooLarge,
     EmailJitProvisioningNotAllowed,
@@ -77,6 +78,7 @@ impl Refusal {
         match self {
             Self::ActionAvailableOnlyOncePrimaryAuthenticationIsMet => (BAD, "action_available_only_once_primary_authentication_is_met", "You must complete the primary authentication requirements for an organization before completing an MFA flow."),
             Self::BadRequest => (BAD, "bad_request", "The request could not be read."),
+            Self::ConnectedAppNotFound => (ABSENT, "connected_app_not_found", "Connected App could not be found."),
             Self::ConsumerSessionAuthorizationError => (FORBIDDEN, "consumer_session_authorization_error", "The User is not authorized to perform the requested action on that resource."),
             Self::CustomClaimsTooLarge => (BAD, "custom_claims_too_large", "Custom claims may take 4 KB at most."),
             Self::EmailJitProvisioningNotAllowed => (FORBIDDEN, "email_jit_provisioning_not_allowed", "This address may not join the organization by its domain."),
@@ -169,8 +171,8 @@ impl IntoResponse for ApiError {
 #[derive(Debug)]
 pub(crate) struct OAuth2Error {
     status: StatusCode,
-    name: &'static str,
-    description: String,
+    pub(crate) name: &'static str,
+    pub(crate) description: String,
 }
 
 impl OAuth2Error {
@@ -187,6 +189,12 @@ impl OAuth2Error {
         Self::new("invalid_client", "no client has that id and that secret")
     }
 
+    /// RFC 6750, section 3.1.
+    pub(crate) fn invalid_token() -> Self {
+        let error = Self::new("invalid_token", "the access token is missing, expired or revoked");
+        Self { status: StatusCode::UNAUTHORIZED, ..error }
+    }
+
     pub(crate) fn unknown_project() -> Self {
         Self { status: StatusCode::NOT_FOUND, ..Self::invalid_request("no project has that id") }
     }
@@ -201,7 +209,12 @@ impl IntoResponse for OAuth2Error {
             "error_description": self.description,
             "error_uri": "https://datatracker.ietf.org/doc/html/rfc6749#section-5.2",
         });
-        (self.status, Json(body)).into_response()
+        let mut response = (self.status, Json(body)).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        response
     }
 }
 

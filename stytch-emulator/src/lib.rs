@@ -24,9 +24,11 @@ mod control;
 // on what ground,
 mod access_token;
 mod clock;
+mod grant;
 mod login;
 mod outbox;
 mod passcode;
+mod pkce;
 mod session;
 mod state;
 mod world;
@@ -36,10 +38,11 @@ mod error;
 mod ids;
 mod jwt;
 mod keys;
+mod page;
 mod wire;
 
 pub use control::{ControlError, Session};
-pub use emulator::{Emulator, M2mTokenBuilder, SessionBuilder, StartError, TokenBuilder};
+pub use emulator::{AppTokenBuilder, Emulator, M2mTokenBuilder, SessionBuilder, StartError, TokenBuilder};
 pub use fault::Fault;
 pub use journal::Request;
 pub use keys::Key;

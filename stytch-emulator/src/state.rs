@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use crate::clock::{Clock, minutes_after};
 use crate::error::Refusal;
 use crate::fault::Faults;
+use crate::grant::Grants;
 use crate::ids;
 use crate::journal::Journal;
 use crate::jwt;
@@ -31,6 +32,7 @@ pub(crate) struct State {
     pub(crate) sessions: Sessions,
     pub(crate) intermediates: Intermediates,
     pub(crate) passcodes: Passcodes,
+    pub(crate) grants: Grants,
     pub(crate) outbox: Outbox,
     pub(crate) journal: Journal,
     pub(crate) faults: Faults,
@@ -49,6 +51,7 @@ impl Shared {
             sessions: Sessions::default(),
             intermediates: Intermediates::default(),
             passcodes: Passcodes::default(),
+            grants: Grants::default(),
             outbox: Outbox::default(),
             journal: Journal::default(),
             faults: Faults::default(),

@@ -203,7 +203,6 @@ fn attributes() -> Value {
 }
 
 pub(crate) fn m2m_client(client: &M2mClient) -> Value {
-    let last_four = client.secret.char_indices().nth_back(3).map_or("", |(at, _)| &client.secret[at..]);
     json!({
         "client_id": client.id,
         "client_secret": client.secret,
@@ -211,7 +210,7 @@ pub(crate) fn m2m_client(client: &M2mClient) -> Value {
         "client_description": "",
         "status": "active",
         "scopes": client.scopes,
-        "client_secret_last_four": last_four,
+        "client_secret_last_four": last_four(&client.secret),
         "trusted_metadata": {},
         "next_client_secret_last_four": null,
     })
@@ -225,18 +224,23 @@ pub(crate) fn connected_app(app: &ConnectedApp) -> Value {
         "status": "active",
         "full_access_allowed": false,
         "client_type": app.client_type,
+        "client_secret": app.secret,
         "redirect_urls": app.redirect_urls,
-        "access_token_expiry_minutes": 60,
+        "access_token_expiry_minutes": app.access_token_expiry_minutes,
         "access_token_template_content": "",
         "post_logout_redirect_urls": [],
         "bypass_consent_for_offline_access": false,
         "creation_method": "dashboard",
-        "client_secret_last_four": null,
+        "client_secret_last_four": app.secret.as_deref().map(last_four),
         "next_client_secret_last_four": null,
-        "access_token_custom_audience": null,
+        "access_token_custom_audience": app.access_token_custom_audience,
         "logo_url": null,
         "client_id_metadata_url": null,
     })
+}
+
+fn last_four(secret: &str) -> &str {
+    secret.char_indices().nth_back(3).map_or("", |(at, _)| &secret[at..])
 }
 
 /// An RBAC policy made of the world's roles, without the one that belongs to the other vertical.

@@ -119,6 +119,15 @@ impl World {
         self.m2m_clients.iter().find(|one| one.id == id)
     }
 
+    pub(crate) fn connected_app(&self, id: &str) -> Option<&ConnectedApp> {
+        self.connected_apps.iter().find(|one| one.id == id)
+    }
+
+    /// The roles that mean something to Consumer users.
+    pub(crate) fn consumer_roles(&self) -> impl Iterator<Item = &Role> {
+        self.roles.iter().filter(|role| ![MEMBER_ROLE, ADMIN_ROLE].contains(&role.role_id.as_str()))
+    }
+
     /// The roles an organization knows: the project's, then its own.
     pub(crate) fn roles_in<'a>(&'a self, organization: &'a Organization) -> impl Iterator<Item = &'a Role> {
         self.roles.iter().filter(|role| role.role_id != USER_ROLE).chain(&organization.custom_roles)

@@ -4,6 +4,10 @@
 //! and under `/v1/public/{project_id}`. Tokens name as their issuer whichever was addressed. They
 //! take forms and JSON alike, and every error has OAuth's names instead of Stytch's.
 
+mod authorize;
+mod inspect;
+mod metadata;
+mod register;
 mod token;
 
 use std::collections::HashMap;
@@ -12,26 +16,45 @@ use axum::RequestPartsExt as _;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequest, RawPathParams, Request, State as Extract};
-use axum::http::{HeaderMap, Method, header};
-use axum::response::{AppendHeaders, IntoResponse};
-use axum::routing::{self, MethodFilter, MethodRouter};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::{AppendHeaders, IntoResponse, Response};
+use axum::routing::{self, MethodFilter, MethodRouter, get};
 use serde_json::Value;
 use url::form_urlencoded;
 
-use super::{Answer, BODY_LIMIT, basic_credentials};
+use super::{Answer, BODY_LIMIT, basic_credentials, jwks};
 use crate::error::OAuth2Error;
 use crate::jwt;
 use crate::state::{Shared, State};
+use crate::world::ConnectedApp;
 
 pub(super) fn router() -> Router<Shared> {
-    Router::new().merge(endpoints("/v1")).merge(endpoints("/v1/public/{project_id}"))
+    let about_itself = || on_get(metadata::answer);
+    Router::new()
+        .merge(endpoints("/v1"))
+        .merge(endpoints("/v1/public/{project_id}"))
+        .route("/.well-known/jwks.json", get(jwks::answer_on_domain))
+        .route("/.well-known/openid-configuration", about_itself())
+        .route("/.well-known/oauth-authorization-server", about_itself())
+        .route("/v1/public/{project_id}/.well-known/openid-configuration", about_itself())
+        .route("/v1/public/{project_id}/.well-known/oauth-authorization-server", about_itself())
 }
 
 fn endpoints(at: &str) -> Router<Shared> {
-    Router::new().route(&format!("{at}/oauth2/token"), on_post(token::answer))
+    Router::new()
+        .route(&format!("{at}/oauth2/authorize"), get(authorize::answer))
+        .route(&format!("{at}/oauth2/token"), on_post(token::answer))
+        .route(&format!("{at}/oauth2/register"), on_post(register::answer))
+        .route(&format!("{at}/oauth2/introspect"), on_post(inspect::introspect))
+        .route(&format!("{at}/oauth2/revoke"), on_post(inspect::revoke))
+        .route(&format!("{at}/oauth2/userinfo"), on_get(inspect::userinfo).merge(on_post(inspect::userinfo)))
 }
 
 type Reply = Result<Answer, OAuth2Error>;
+
+fn on_get(answer: fn(&mut State, Call) -> Reply) -> MethodRouter<Shared> {
+    on(MethodFilter::GET, answer)
+}
 
 fn on_post(answer: fn(&mut State, Call) -> Reply) -> MethodRouter<Shared> {
     on(MethodFilter::POST, answer)
@@ -44,15 +67,25 @@ fn on(method: MethodFilter, answer: fn(&mut State, Call) -> Reply) -> MethodRout
     })
 }
 
+fn redirect(url: &str) -> Response {
+    (StatusCode::FOUND, [(header::LOCATION, url)]).into_response()
+}
+
 /// A call of an endpoint: whom it addresses, what it says, and what its `Authorization` proves.
 #[derive(Debug)]
 struct Call {
     /// The issuer as the caller addressed it.
     issuer: String,
+    /// Where its endpoints are, without the `/oauth2/`.
+    endpoints: String,
+    /// Where its `/.well-known/` is.
+    well_known: String,
     /// The form, the JSON object or, on a GET, the query. Lists are joined with spaces.
     fields: HashMap<String, String>,
     /// Who it claims to be, by Basic credentials.
     basic: Option<(String, String)>,
+    /// The token it bears.
+    bearer: Option<String>,
 }
 
 impl Call {
@@ -72,6 +105,13 @@ impl Call {
             _ => Ok((self.required("client_id")?, self.field("client_secret"))),
         }
     }
+
+    /// The Connected App that calls: with its secret, if it has one.
+    fn app<'a>(&self, state: &'a State) -> Result<&'a ConnectedApp, OAuth2Error> {
+        let (id, secret) = self.client(&state.world.project_id)?;
+        let proven = |app: &&ConnectedApp| app.secret.is_none() || app.secret.as_deref() == secret;
+        state.world.connected_app(id).filter(proven).ok_or_else(OAuth2Error::invalid_client)
+    }
 }
 
 impl FromRequest<Shared> for Call {
@@ -86,9 +126,13 @@ impl FromRequest<Shared> for Call {
         if addressed.as_ref().is_some_and(|id| *id != project_id) {
             return Err(OAuth2Error::unknown_project());
         }
-        let issuer = match addressed {
-            Some(id) => jwt::issuer(&id),
-            None => base_url(&parts.headers),
+        let base = base_url(&parts.headers);
+        let (issuer, endpoints, well_known) = match addressed {
+            None => (base.clone(), format!("{base}/v1"), base),
+            Some(id) => {
+                let at = format!("{base}/v1/public/{id}");
+                (jwt::issuer(&id), at.clone(), at)
+            }
         };
         let fields = if parts.method == Method::GET {
             form_fields(parts.uri.query().unwrap_or_default().as_bytes())
@@ -101,7 +145,8 @@ impl FromRequest<Shared> for Call {
                 form_fields(&body)
             }
         };
-        Ok(Self { issuer, fields, basic: client_credentials(&parts.headers) })
+        let (basic, bearer) = (client_credentials(&parts.headers), bearer(&parts.headers));
+        Ok(Self { issuer, endpoints, well_known, fields, basic, bearer })
     }
 }
 
@@ -123,6 +168,11 @@ fn json_fields(body: &Value) -> HashMap<String, String> {
     };
     let fields = body.as_object().into_iter().flatten();
     fields.filter_map(|(name, value)| Some((name.clone(), text(value)?))).collect()
+}
+
+fn bearer(headers: &HeaderMap) -> Option<String> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
 }
 
 /// A client's Basic credentials, whose two parts are form-encoded (RFC 6749, 2.3.1).

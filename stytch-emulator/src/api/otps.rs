@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Reply};
+use super::Reply;
 use crate::error::Refusal;
 use crate::ids;
 use crate::passcode::{Channel, Proves, checked_email, checked_phone, lifetime};
@@ -161,12 +161,6 @@ fn user_signed_in(state: &State, user: &User, session: Option<&Session>) -> Repl
         "user_device": null,
     })
     .into())
-}
-
-impl Answer {
-    fn insert(&mut self, name: &str, value: Value) {
-        self.0.insert(name.into(), value);
-    }
 }
 
 impl State {

@@ -1,9 +1,9 @@
-//! Sessions and tokens to order: what a test says about one before it is made.
+//! Sessions and tokens made to order: what a test says about one before it is made.
 
 use serde_json::{Map, Value};
 
 use super::Emulator;
-use crate::control::{self, ControlError, M2mOrder, Session, SessionOrder, TokenOrder};
+use crate::control::{self, AppTokenOrder, ControlError, M2mOrder, Session, SessionOrder, TokenOrder};
 use crate::keys::Key;
 
 /// A session about to be made; see [`Emulator::session`].
@@ -131,6 +131,60 @@ impl M2mTokenBuilder<'_> {
     /// If there is no such client.
     pub fn mint(self) -> String {
         control::mint_m2m_token(&self.emulator.shared.lock(), &self.order)
+            .unwrap_or_else(|error| panic!("no token: {error}"))
+    }
+}
+
+/// An app's access token about to be issued; see [`Emulator::connected_app_token`].
+#[derive(Debug)]
+#[must_use = "nothing is issued before `mint`"]
+pub struct AppTokenBuilder<'a> {
+    pub(super) emulator: &'a Emulator,
+    pub(super) order: AppTokenOrder,
+}
+
+impl AppTokenBuilder<'_> {
+    /// The organization, by id or slug, whose member the app acts for. Without it, a Consumer user.
+    pub fn organization(mut self, locator: impl Into<String>) -> Self {
+        self.order.organization = Some(locator.into());
+        self
+    }
+
+    /// The app. Without it, the project's first, which is made if there is none.
+    pub fn client(mut self, client_id: impl Into<String>) -> Self {
+        self.order.client_id = Some(client_id.into());
+        self
+    }
+
+    /// These scopes, whether the person could grant them or not, instead of `openid`.
+    pub fn scopes<T: Into<String>>(mut self, scopes: impl IntoIterator<Item = T>) -> Self {
+        self.order.scopes = Some(scopes.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// The issuer, such as the project's own domain, instead of `stytch.com/` and the project's id.
+    pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
+        self.order.issuer = Some(issuer.into());
+        self
+    }
+
+    /// Custom claims, as the app's token template would add them.
+    ///
+    /// # Panics
+    ///
+    /// If `claims` is not a JSON object.
+    pub fn custom_claims(mut self, claims: impl Into<Value>) -> Self {
+        self.order.custom_claims = object(claims.into());
+        self
+    }
+
+    /// Issues the token: a JWT, good for as long as the app's setting says.
+    ///
+    /// # Panics
+    ///
+    /// If nobody has that address there, or there is no such app.
+    pub fn mint(self) -> String {
+        control::mint_app_token(&mut self.emulator.shared.lock(), self.order)
             .unwrap_or_else(|error| panic!("no token: {error}"))
     }
 }

@@ -147,7 +147,12 @@ pub(crate) struct ConnectedApp {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) client_type: String,
+    /// `None` for apps that cannot keep one.
+    pub(crate) secret: Option<String>,
     pub(crate) redirect_urls: Vec<String>,
+    pub(crate) access_token_expiry_minutes: u32,
+    /// Named in its access tokens beside the project.
+    pub(crate) access_token_custom_audience: Option<String>,
 }
 
 impl Member {
@@ -178,6 +183,21 @@ impl Member {
 
     pub(crate) fn is(&self, id: &str) -> bool {
         self.id == id || self.external_id.as_deref() == Some(id)
+    }
+}
+
+impl ConnectedApp {
+    /// A third party's app that keeps no secret.
+    pub(crate) fn new() -> Self {
+        Self {
+            id: ids::fresh("connected-app"),
+            name: String::new(),
+            client_type: "third_party_public".into(),
+            secret: None,
+            redirect_urls: Vec::new(),
+            access_token_expiry_minutes: 60,
+            access_token_custom_audience: None,
+        }
     }
 }
 

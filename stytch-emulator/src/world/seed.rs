@@ -157,8 +157,12 @@ struct SeedConnectedApp {
     client_name: String,
     #[serde(default)]
     client_type: ClientType,
+    /// Made up if absent, unless the type is a public one.
+    client_secret: Option<String>,
     #[serde(default)]
     redirect_urls: Vec<String>,
+    access_token_expiry_minutes: Option<u32>,
+    access_token_custom_audience: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -353,11 +357,18 @@ impl SeedConnectedApp {
             ClientType::ThirdParty => "third_party",
             ClientType::ThirdPartyPublic => "third_party_public",
         };
+        let public = matches!(self.client_type, ClientType::FirstPartyPublic | ClientType::ThirdPartyPublic);
+        let fresh = ConnectedApp::new();
         ConnectedApp {
-            id: self.client_id.unwrap_or_else(|| ids::fresh("connected-app")),
+            id: self.client_id.unwrap_or(fresh.id),
             name: self.client_name,
             client_type: client_type.into(),
+            secret: (!public).then(|| self.client_secret.unwrap_or_else(ids::secret)),
             redirect_urls: self.redirect_urls,
+            access_token_expiry_minutes: self
+                .access_token_expiry_minutes
+                .unwrap_or(fresh.access_token_expiry_minutes),
+            access_token_custom_audience: self.access_token_custom_audience,
         }
     }
 }

@@ -8,6 +8,7 @@
 mod schema;
 mod support;
 
+mod connected_apps;
 mod control;
 mod discovery;
 mod faults;

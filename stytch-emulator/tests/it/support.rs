@@ -1,6 +1,10 @@
 //! An emulator, a client, and what tests say about answers.
 
-use reqwest::header::HeaderMap;
+use std::collections::HashMap;
+
+use reqwest::Url;
+use reqwest::header::{HeaderMap, LOCATION};
+use reqwest::redirect::Policy;
 use serde_json::{Map, Value, json};
 use stytch_emulator::{Emulator, World};
 
@@ -30,7 +34,8 @@ impl Scene {
     }
 
     async fn of(world: World) -> Self {
-        Self { emulator: Emulator::start(world).await.unwrap(), client: reqwest::Client::new() }
+        let client = reqwest::Client::builder().redirect(Policy::none()).build().unwrap();
+        Self { emulator: Emulator::start(world).await.unwrap(), client }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -68,6 +73,11 @@ impl Scene {
         let answer = Answer::of(self.client.execute(request).await.unwrap()).await;
         schema::check_answer(&method, &path, answer.status, &answer.body);
         answer
+    }
+
+    /// A browser's visit to a page, which is no call of the API.
+    pub(crate) async fn visit(&self, path: &str, query: &[(&str, &str)]) -> Answer {
+        Answer::of(self.bare_request("GET", path).query(query).send().await.unwrap()).await
     }
 
     /// A call of the control API.
@@ -110,6 +120,16 @@ impl Answer {
     pub(crate) fn good(self) -> Value {
         assert!((200..300).contains(&self.status), "{}: {:#}", self.status, self.body);
         self.body
+    }
+
+    /// Where a redirect leads: the URL without its query, and the query.
+    #[track_caller]
+    pub(crate) fn redirected(self) -> (String, HashMap<String, String>) {
+        assert_eq!(self.status, 302, "{:#}", self.body);
+        let mut url = Url::parse(self.headers[LOCATION].to_str().unwrap()).unwrap();
+        let query = url.query_pairs().into_owned().collect();
+        url.set_query(None);
+        (url.into(), query)
     }
 
     /// The answer has to be this error, in the words of OAuth.
