@@ -18,7 +18,7 @@ use crate::passcode::checked_email;
 use crate::session::{Factor, Holder, Session as Held, Subject, patched_claims};
 use crate::state::State;
 use crate::wire;
-use crate::world::{ConnectedApp, MemberStatus};
+use crate::world::{ConnectedApp, MemberStatus, Resource, Role, Scope, with_reserved};
 
 const USUAL_MINUTES: u32 = 60;
 
@@ -96,6 +96,15 @@ pub(crate) struct MemberPatch {
     roles: Option<Vec<String>>,
     name: Option<String>,
     email_address: Option<String>,
+}
+
+/// What everyone may do, in the shape in which the API shows it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct PolicyOrder {
+    roles: Vec<Role>,
+    resources: Vec<Resource>,
+    scopes: Vec<Scope>,
 }
 
 pub(crate) fn project(state: &State) -> Value {
@@ -219,6 +228,28 @@ pub(crate) fn mint_app_token(state: &mut State, order: AppTokenOrder) -> Result<
 /// Takes a key made beforehand: making one takes longer than a lock should be held.
 pub(crate) fn rotate_keys(state: &mut State, next: SigningKey, retire_now: bool) {
     state.keys.rotate(next, retire_now);
+}
+
+/// Replaces the project's policy. The roles that Stytch reserves are in it whether named or not.
+pub(crate) fn set_policy(state: &mut State, order: PolicyOrder) -> Result<(), ControlError> {
+    let mut problems = Vec::new();
+    let roles = with_reserved(order.roles, &mut problems);
+    if !problems.is_empty() {
+        return Err(ControlError::Mistaken(problems.join("; ")));
+    }
+    (state.world.roles, state.world.resources, state.world.scopes) = (roles, order.resources, order.scopes);
+    Ok(())
+}
+
+/// Replaces an organization's own roles.
+pub(crate) fn set_custom_roles(
+    state: &mut State,
+    locator: &str,
+    roles: Vec<Role>,
+) -> Result<(), ControlError> {
+    let unknown = |_| ControlError::Unknown(format!("no organization is called {locator}"));
+    state.world.organization_mut(locator).map_err(unknown)?.custom_roles = roles;
+    Ok(())
 }
 
 pub(crate) fn patch_member(state: &mut State, id: &str, patch: MemberPatch) -> Result<Value, ControlError> {

@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use std::{fmt, io};
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::runtime;
@@ -14,7 +15,7 @@ use tokio::sync::oneshot;
 
 pub use builders::{AppTokenBuilder, M2mTokenBuilder, SessionBuilder, TokenBuilder};
 
-use crate::control::{self, AppTokenOrder, ControlError, M2mOrder, MemberPatch, SessionOrder, TokenOrder};
+use crate::control::{self, AppTokenOrder, ControlError, M2mOrder, SessionOrder, TokenOrder};
 use crate::fault::Fault;
 use crate::journal::Request;
 use crate::keys::SigningKey;
@@ -210,6 +211,26 @@ impl Emulator {
         self.shared.lock().clock.advance(by);
     }
 
+    /// Replaces the project's RBAC policy, `{roles, resources, scopes}` in the API's own shape, for
+    /// both verticals. The roles that Stytch reserves are in it whether named or not.
+    ///
+    /// # Errors
+    ///
+    /// If it has another shape or a role twice.
+    pub fn set_policy(&self, policy: Value) -> Result<(), ControlError> {
+        control::set_policy(&mut self.shared.lock(), read(policy)?)
+    }
+
+    /// Replaces the roles of an organization's own, given by id or slug: `[{role_id, description,
+    /// permissions}]`.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such organization or the roles have another shape.
+    pub fn set_custom_roles(&self, organization: &str, roles: Value) -> Result<(), ControlError> {
+        control::set_custom_roles(&mut self.shared.lock(), organization, read(roles)?)
+    }
+
     /// Changes a member's `status`, `roles`, `name` or `email_address`, as an administrator would,
     /// and returns the member.
     ///
@@ -217,10 +238,12 @@ impl Emulator {
     ///
     /// If there is no such member or role, or the patch holds anything else.
     pub fn patch_member(&self, id: &str, patch: Value) -> Result<Value, ControlError> {
-        let patch: MemberPatch =
-            serde_json::from_value(patch).map_err(|error| ControlError::Mistaken(error.to_string()))?;
-        control::patch_member(&mut self.shared.lock(), id, patch)
+        control::patch_member(&mut self.shared.lock(), id, read(patch)?)
     }
+}
+
+fn read<T: DeserializeOwned>(order: Value) -> Result<T, ControlError> {
+    serde_json::from_value(order).map_err(|error| ControlError::Mistaken(error.to_string()))
 }
 
 impl Drop for Emulator {

@@ -243,25 +243,31 @@ fn last_four(secret: &str) -> &str {
     secret.char_indices().nth_back(3).map_or("", |(at, _)| &secret[at..])
 }
 
-/// An RBAC policy made of the world's roles, without the one that belongs to the other vertical.
-pub(crate) fn policy(world: &World, other_vertical: &[&str]) -> Value {
-    let roles: Vec<&Role> =
-        world.roles.iter().filter(|role| !other_vertical.contains(&role.role_id.as_str())).collect();
+/// An RBAC policy of the roles of one vertical.
+pub(crate) fn policy<'a>(world: &World, roles: impl Iterator<Item = &'a Role>) -> Value {
+    let roles: Vec<&Role> = roles.collect();
     json!({ "roles": roles, "resources": resources(world, &roles), "scopes": world.scopes })
 }
 
 /// The resources the world names, and those only its roles mention.
 fn resources(world: &World, roles: &[&Role]) -> Vec<Resource> {
     let mut resources = world.resources.clone();
+    let named = resources.len();
     for permission in roles.iter().flat_map(|role| &role.permissions) {
-        if resources.iter().any(|one| one.resource_id == permission.resource_id) {
+        let id = &permission.resource_id;
+        let at = resources.iter().position(|one| one.resource_id == *id).unwrap_or_else(|| {
+            let (resource_id, description) = (id.clone(), String::new());
+            resources.push(Resource { resource_id, description, actions: Vec::new() });
+            resources.len() - 1
+        });
+        if at < named {
             continue;
         }
-        resources.push(Resource {
-            resource_id: permission.resource_id.clone(),
-            description: String::new(),
-            actions: permission.actions.clone(),
-        });
+        for action in &permission.actions {
+            if !resources[at].actions.contains(action) {
+                resources[at].actions.push(action.clone());
+            }
+        }
     }
     resources
 }

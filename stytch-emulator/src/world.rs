@@ -11,7 +11,7 @@ pub use seed::SeedError;
 
 pub(crate) use model::{
     ADMIN_ROLE, ConnectedApp, Email, M2mClient, MEMBER_ROLE, Member, MemberStatus, Mfa, Organization,
-    Permission, Phone, Resource, Role, Scope, USER_ROLE, User,
+    Permission, Phone, Resource, Role, Scope, USER_ROLE, User, granting,
 };
 
 use crate::error::Refusal;
@@ -32,6 +32,23 @@ pub struct World {
     pub(crate) scopes: Vec<Scope>,
     pub(crate) m2m_clients: Vec<M2mClient>,
     pub(crate) connected_apps: Vec<ConnectedApp>,
+}
+
+/// A policy's roles, and those that Stytch adds to every policy where this one does not name them.
+pub(crate) fn with_reserved(given: Vec<Role>, problems: &mut Vec<String>) -> Vec<Role> {
+    let mut roles: Vec<Role> = Vec::new();
+    for role in given {
+        if roles.iter().any(|known| known.role_id == role.role_id) {
+            problems.push(format!("roles: {} is there twice", role.role_id));
+        }
+        roles.push(role);
+    }
+    for reserved in built_in::reserved_roles() {
+        if !roles.iter().any(|known| known.role_id == reserved.role_id) {
+            roles.push(reserved);
+        }
+    }
+    roles
 }
 
 impl World {
@@ -130,6 +147,11 @@ impl World {
 
     /// The roles an organization knows: the project's, then its own.
     pub(crate) fn roles_in<'a>(&'a self, organization: &'a Organization) -> impl Iterator<Item = &'a Role> {
-        self.roles.iter().filter(|role| role.role_id != USER_ROLE).chain(&organization.custom_roles)
+        self.project_roles().chain(&organization.custom_roles)
+    }
+
+    /// The roles that mean something to every organization's members.
+    pub(crate) fn project_roles(&self) -> impl Iterator<Item = &Role> {
+        self.roles.iter().filter(|role| role.role_id != USER_ROLE)
     }
 }

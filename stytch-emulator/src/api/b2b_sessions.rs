@@ -9,7 +9,7 @@ use crate::login::{Carried, LoginArguments};
 use crate::session::{Factor, Holder, Subject};
 use crate::state::{Changes, State};
 use crate::wire;
-use crate::world::{Member, Organization, World};
+use crate::world::{Member, Organization, World, granting};
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Authenticate {
@@ -60,11 +60,7 @@ fn granting_roles(
         return Err(Refusal::SessionAuthorizationTenancyError);
     }
     let mine = member.effective_roles();
-    let granting: Vec<String> = world
-        .roles_in(organization)
-        .filter(|role| mine.contains(&role.role_id) && role.allows(&check.resource_id, &check.action))
-        .map(|role| role.role_id.clone())
-        .collect();
+    let granting = granting(world.roles_in(organization), &mine, &check.resource_id, &check.action);
     if granting.is_empty() { Err(Refusal::SessionAuthorizationError) } else { Ok(granting) }
 }
 

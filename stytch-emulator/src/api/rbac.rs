@@ -6,17 +6,17 @@ use serde_json::json;
 use super::Reply;
 use crate::state::State;
 use crate::wire;
-use crate::world::{ADMIN_ROLE, MEMBER_ROLE, Role, USER_ROLE};
+use crate::world::Role;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Project {}
 
 pub(super) fn b2b_policy(state: &mut State, _: Project) -> Reply {
-    Ok(json!({ "policy": wire::policy(&state.world, &[USER_ROLE]) }).into())
+    Ok(json!({ "policy": wire::policy(&state.world, state.world.project_roles()) }).into())
 }
 
 pub(super) fn policy(state: &mut State, _: Project) -> Reply {
-    Ok(json!({ "policy": wire::policy(&state.world, &[MEMBER_ROLE, ADMIN_ROLE]) }).into())
+    Ok(json!({ "policy": wire::policy(&state.world, state.world.consumer_roles()) }).into())
 }
 
 #[derive(Debug, Deserialize)]

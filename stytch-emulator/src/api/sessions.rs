@@ -8,7 +8,7 @@ use crate::error::Refusal;
 use crate::session::Subject;
 use crate::state::{Changes, State};
 use crate::wire;
-use crate::world::{MEMBER_ROLE, User, World};
+use crate::world::{User, World, granting};
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Authenticate {
@@ -50,13 +50,7 @@ pub(super) fn authenticate(state: &mut State, request: Authenticate) -> Reply {
 
 fn granting_roles(world: &World, check: &AuthorizationCheck, user: &User) -> Result<Vec<String>, Refusal> {
     let mine = user.effective_roles();
-    let granting: Vec<String> = world
-        .roles
-        .iter()
-        .filter(|role| role.role_id != MEMBER_ROLE)
-        .filter(|role| mine.contains(&role.role_id) && role.allows(&check.resource_id, &check.action))
-        .map(|role| role.role_id.clone())
-        .collect();
+    let granting = granting(world.consumer_roles(), &mine, &check.resource_id, &check.action);
     if granting.is_empty() { Err(Refusal::ConsumerSessionAuthorizationError) } else { Ok(granting) }
 }
 

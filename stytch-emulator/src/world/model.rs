@@ -278,6 +278,23 @@ impl Role {
     }
 }
 
+/// The ids of the roles among `mine` that allow an action. An organization may define a role of its
+/// own under the name of one of the project's: both count, as one.
+pub(crate) fn granting<'a>(
+    roles: impl Iterator<Item = &'a Role>,
+    mine: &[String],
+    resource: &str,
+    action: &str,
+) -> Vec<String> {
+    let mut granting: Vec<String> = Vec::new();
+    for role in roles.filter(|role| mine.contains(&role.role_id) && role.allows(resource, action)) {
+        if !granting.contains(&role.role_id) {
+            granting.push(role.role_id.clone());
+        }
+    }
+    granting
+}
+
 fn with_implicit(implicit: &str, assigned: &[String]) -> Vec<String> {
     let assigned = assigned.iter().filter(|role| *role != implicit).cloned();
     std::iter::once(implicit.to_owned()).chain(assigned).collect()

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{
     ConnectedApp, Email, M2mClient, Member, MemberStatus, Mfa, Organization, Phone, Resource, Role, Scope,
-    User, World, built_in,
+    User, World, with_reserved,
 };
 use crate::ids;
 use crate::passcode::{checked_email, checked_phone};
@@ -191,7 +191,7 @@ fn world(seed: Seed, problems: &mut Vec<String>) -> World {
     world.scopes = seed.scopes;
     world.m2m_clients = seed.m2m_clients.into_iter().map(SeedM2mClient::made).collect();
     world.connected_apps = seed.connected_apps.into_iter().map(SeedConnectedApp::made).collect();
-    add_roles(&mut world, seed.roles, problems);
+    world.roles = with_reserved(seed.roles, problems);
     for organization in seed.organizations {
         organization.add_to(&mut world, problems);
     }
@@ -202,21 +202,6 @@ fn world(seed: Seed, problems: &mut Vec<String>) -> World {
         user.add_to(&mut world, problems);
     }
     world
-}
-
-/// The seed's roles, and those that Stytch adds to every policy where the seed does not.
-fn add_roles(world: &mut World, roles: Vec<Role>, problems: &mut Vec<String>) {
-    for role in roles {
-        if world.roles.iter().any(|known| known.role_id == role.role_id) {
-            problems.push(format!("roles: {} is there twice", role.role_id));
-        }
-        world.roles.push(role);
-    }
-    for reserved in built_in::reserved_roles() {
-        if !world.roles.iter().any(|known| known.role_id == reserved.role_id) {
-            world.roles.push(reserved);
-        }
-    }
 }
 
 impl SeedOrganization {

@@ -1,6 +1,6 @@
 //! Looking things up, and calls that make no sense.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::{Scene, text};
 
@@ -82,40 +82,4 @@ async fn users_are_found_by_id() {
     assert_eq!(body["user_id"], uma["user_id"]);
     assert_eq!(body["emails"], uma["emails"]);
     scene.get("/v1/users/none").await.refused(404, "user_not_found");
-}
-
-#[tokio::test]
-async fn each_vertical_has_its_policy() {
-    let scene = Scene::start().await;
-    let ids = |policy: &Value| -> Vec<String> {
-        policy["policy"]["roles"].as_array().unwrap().iter().map(|role| text(role, "role_id")).collect()
-    };
-    let b2b = scene.get("/v1/b2b/rbac/policy").await.good();
-    assert_eq!(ids(&b2b), ["stytch_member", "stytch_admin", "admin", "editor"]);
-    let consumer = scene.get("/v1/rbac/policy").await.good();
-    assert_eq!(ids(&consumer), ["stytch_user", "admin", "editor"]);
-    let resources: Vec<_> = b2b["policy"]["resources"].as_array().unwrap().iter().collect();
-    assert!(resources.iter().any(|one| one["resource_id"] == "documents"));
-    assert!(resources.iter().any(|one| one["resource_id"] == "stytch.self"));
-}
-
-#[tokio::test]
-async fn an_organizations_own_roles_count_in_it() {
-    let scene = Scene::start().await;
-    let roles = json!([{ "role_id": "clerk", "description": "", "permissions": [
-        { "resource_id": "billing", "actions": ["read"] },
-    ]}]);
-    let policy = scene.get("/v1/b2b/rbac/organizations/acme").await.good();
-    assert_eq!(policy["org_policy"]["roles"], json!([]));
-    let body = json!({ "org_policy": { "roles": roles }, "organization_id": "globex" });
-    scene.put("/v1/b2b/rbac/organizations/acme", body).await.good();
-    assert_eq!(scene.get("/v1/b2b/rbac/organizations/acme").await.good()["org_policy"]["roles"], roles);
-    let cho = scene.member_id("cho@acme.example");
-    scene.emulator.patch_member(&cho, json!({ "roles": ["clerk"] })).unwrap();
-    let session = scene.emulator.session("cho@acme.example").organization("acme").mint();
-    let request = json!({ "session_token": session.session_token, "authorization_check": {
-        "organization_id": "acme", "resource_id": "billing", "action": "read",
-    }});
-    let body = scene.post("/v1/b2b/sessions/authenticate", request).await.good();
-    assert_eq!(body["verdict"]["granting_roles"], json!(["clerk"]));
 }

@@ -17,6 +17,7 @@ mod lookups;
 mod m2m;
 mod otps;
 mod program;
+mod rbac;
 mod sdk;
 mod seed;
 mod sessions;
