@@ -3,11 +3,15 @@
 //!
 //! Every way of signing a member in ends in [`State::sign_in`], so all of them answer alike.
 
+mod user;
+
 use std::collections::HashMap;
 
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+
+pub(crate) use user::UserLogin;
 
 use crate::clock::minutes_after;
 use crate::error::{ApiError, Refusal};

@@ -1,15 +1,15 @@
 //! Passcodes for Consumer users, by e-mail, text message or WhatsApp.
 
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::Reply;
 use crate::error::Refusal;
 use crate::ids;
+use crate::login::UserLogin;
 use crate::passcode::{Channel, Proves, checked_email, checked_phone, lifetime};
-use crate::session::{self, Factor, Holder, Session, Subject};
-use crate::state::{Changes, State};
-use crate::wire;
+use crate::session::{Factor, Holder};
+use crate::state::State;
 use crate::world::{Email, Phone, User};
 
 const MINUTES: u32 = 2;
@@ -120,86 +120,22 @@ fn phone(number: &str) -> Phone {
 pub(super) struct Authenticate {
     method_id: String,
     code: String,
-    session_token: Option<String>,
-    session_jwt: Option<String>,
-    session_duration_minutes: Option<i64>,
-    session_custom_claims: Option<Map<String, Value>>,
+    #[serde(flatten)]
+    login: UserLogin,
 }
 
 pub(super) fn authenticate(state: &mut State, request: Authenticate) -> Reply {
     if !["email-", "phone-number-"].iter().any(|kind| request.method_id.starts_with(kind)) {
         return Err(Refusal::InvalidMethodId.into());
     }
-    let changes =
-        Changes { minutes: request.session_duration_minutes, custom_claims: request.session_custom_claims };
-    changes.check()?;
-    let session_id = match (&request.session_token, &request.session_jwt) {
-        (None, None) => None,
-        (token, jwt) => Some(state.session_id(token.as_deref(), jwt.as_deref())?),
-    };
+    let brought = state.brought(&request.login)?;
     let channel = state.redeem_code(&Proves::UserMethod(request.method_id.clone()), &request.code)?;
     let user = state.proved_method(&request.method_id)?;
     let factor = match channel {
         Channel::Email => Factor::email("otp", Holder::User(&user), state.now()),
         Channel::Sms | Channel::Whatsapp => Factor::phone(channel.name(), Holder::User(&user), state.now()),
     };
-    let session = state.user_session(&user, session_id, factor, changes)?;
-    let mut answer = user_signed_in(state, &user, session.as_ref())?;
-    answer.insert("method_id", request.method_id.into());
-    Ok(answer)
-}
-
-/// What a Consumer sign-in answers; without a session unless one was asked for.
-fn user_signed_in(state: &State, user: &User, session: Option<&Session>) -> Reply {
-    Ok(json!({
-        "user_id": user.id,
-        "user": wire::user(user),
-        "session": session.map(|session| wire::user_session(session, user)),
-        "session_token": session.map_or("", |session| &session.token),
-        "session_jwt": session.map(|session| state.session_jwt(session)).transpose()?.unwrap_or_default(),
-        "reset_sessions": false,
-        "user_device": null,
-    })
-    .into())
-}
-
-impl State {
-    /// Notes that the address or number with this id is its user's, which makes the user active.
-    fn proved_method(&mut self, method_id: &str) -> Result<User, Refusal> {
-        let mut users = self.world.users.iter_mut();
-        let user = users.find(|user| user.has_method(method_id)).ok_or(Refusal::OtpCodeNotFound)?;
-        user.pending = false;
-        if let Some(email) = user.email.as_mut().filter(|email| email.id == method_id) {
-            email.verified = true;
-        }
-        if let Some(phone) = user.phone.as_mut().filter(|phone| phone.id == method_id) {
-            phone.verified = true;
-        }
-        Ok(user.clone())
-    }
-
-    /// The session they came with, if it is theirs, grown by a factor; else a new one if its length
-    /// is given. Consumer sign-ins start no session by themselves.
-    fn user_session(
-        &mut self,
-        user: &User,
-        session_id: Option<String>,
-        factor: Factor,
-        changes: Changes,
-    ) -> Result<Option<Session>, Refusal> {
-        let subject = Subject::User(user.id.clone());
-        let now = self.now();
-        if let Some(id) = session_id
-            && self.sessions.by_id(&id, now)?.subject == subject
-        {
-            let session = self.access(&id, changes)?;
-            session.add_factor(factor);
-            return Ok(Some(session.clone()));
-        }
-        let Some(minutes) = changes.minutes else { return Ok(None) };
-        let session = Session::new(subject, vec![factor], session::minutes(minutes)?, now);
-        let id = session.id.clone();
-        self.sessions.insert(session);
-        self.access(&id, changes).cloned().map(Some)
-    }
+    let mut fields = state.user_sign_in(&user, factor, brought, request.login)?;
+    fields.insert("method_id".into(), request.method_id.into());
+    Ok(fields.into())
 }
