@@ -4,17 +4,23 @@
 //! body), and return the answer's own fields; what every answer has besides is added here. A body
 //! on a GET is not looked at, and JSON `null` is the same as nothing: both happen in real clients.
 
+mod b2b_magic_links;
+mod b2b_oauth;
 mod b2b_otps;
 mod b2b_sessions;
 mod debug;
 mod discovery;
 mod jwks;
+mod magic_links;
+mod oauth;
 mod oauth2;
 mod organizations;
 mod otps;
 mod rbac;
 mod sandbox;
 mod sessions;
+mod sso;
+mod start;
 mod users;
 
 use std::collections::HashMap;
@@ -48,7 +54,11 @@ pub(crate) fn router(shared: Shared) -> Router {
     let public = Router::new()
         .route("/v1/sessions/jwks/{project_id}", get(jwks::answer))
         .route("/v1/b2b/sessions/jwks/{project_id}", get(jwks::answer))
-        .route("/v1/public/{project_id}/.well-known/jwks.json", get(jwks::answer));
+        .route("/v1/public/{project_id}/.well-known/jwks.json", get(jwks::answer))
+        .route("/v1/public/oauth/{provider}/start", on_get(start::user_oauth))
+        .route("/v1/b2b/public/oauth/{provider}/start", on_get(start::member_oauth))
+        .route("/v1/b2b/public/oauth/{provider}/discovery/start", on_get(start::discovery_oauth))
+        .route("/v1/public/sso/start", on_get(start::sso));
     with_credentials
         .merge(public)
         .merge(oauth2::router())
@@ -69,6 +79,15 @@ fn b2b() -> Router<Shared> {
         .route("/v1/b2b/otps/email/discovery/authenticate", on_post(b2b_otps::discovery_authenticate))
         .route("/v1/b2b/otps/sms/send", on_post(b2b_otps::sms_send))
         .route("/v1/b2b/otps/sms/authenticate", on_post(b2b_otps::sms_authenticate))
+        .route("/v1/b2b/magic_links/email/login_or_signup", on_post(b2b_magic_links::login_or_signup))
+        .route("/v1/b2b/magic_links/email/invite", on_post(b2b_magic_links::invite))
+        .route("/v1/b2b/magic_links/authenticate", on_post(b2b_magic_links::authenticate))
+        .route("/v1/b2b/magic_links/email/discovery/send", on_post(b2b_magic_links::discovery_send))
+        .route("/v1/b2b/magic_links/discovery/authenticate", on_post(b2b_magic_links::discovery_authenticate))
+        .route("/v1/b2b/oauth/authenticate", on_post(b2b_oauth::authenticate))
+        .route("/v1/b2b/oauth/discovery/authenticate", on_post(b2b_oauth::discovery_authenticate))
+        .route("/v1/b2b/sso/authenticate", on_post(sso::authenticate))
+        .route("/v1/b2b/sso/{organization_id}", on_get(sso::connections))
         .route("/v1/b2b/discovery/organizations", on_post(discovery::organizations))
         .route("/v1/b2b/discovery/organizations/create", on_post(discovery::create))
         .route("/v1/b2b/discovery/intermediate_sessions/exchange", on_post(discovery::exchange))
@@ -93,6 +112,10 @@ fn consumer() -> Router<Shared> {
         .route("/v1/otps/sms/send", on_post(otps::sms_send))
         .route("/v1/otps/whatsapp/login_or_create", on_post(otps::whatsapp_login_or_create))
         .route("/v1/otps/whatsapp/send", on_post(otps::whatsapp_send))
+        .route("/v1/oauth/authenticate", on_post(oauth::authenticate))
+        .route("/v1/magic_links/authenticate", on_post(magic_links::authenticate))
+        .route("/v1/magic_links/email/login_or_create", on_post(magic_links::login_or_create))
+        .route("/v1/magic_links/email/send", on_post(magic_links::send))
         .route("/v1/users/{user_id}", on_get(users::get))
         .route("/v1/rbac/policy", on_get(rbac::policy))
 }
@@ -141,7 +164,11 @@ impl IntoResponse for Answer {
     }
 }
 
-fn on_get<T: DeserializeOwned + Send + 'static>(answer: fn(&mut State, T) -> Reply) -> MethodRouter<Shared> {
+fn on_get<T, R>(answer: fn(&mut State, T) -> R) -> MethodRouter<Shared>
+where
+    T: DeserializeOwned + Send + 'static,
+    R: IntoResponse + 'static,
+{
     on(MethodFilter::GET, answer)
 }
 
@@ -153,10 +180,11 @@ fn on_put<T: DeserializeOwned + Send + 'static>(answer: fn(&mut State, T) -> Rep
     on(MethodFilter::PUT, answer)
 }
 
-fn on<T: DeserializeOwned + Send + 'static>(
-    method: MethodFilter,
-    answer: fn(&mut State, T) -> Reply,
-) -> MethodRouter<Shared> {
+fn on<T, R>(method: MethodFilter, answer: fn(&mut State, T) -> R) -> MethodRouter<Shared>
+where
+    T: DeserializeOwned + Send + 'static,
+    R: IntoResponse + 'static,
+{
     routing::on(method, move |Extract(shared): Extract<Shared>, Arguments(it): Arguments<T>| async move {
         answer(&mut shared.lock(), it)
     })

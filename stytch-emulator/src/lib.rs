@@ -29,6 +29,8 @@ mod login;
 mod outbox;
 mod passcode;
 mod pkce;
+mod provider;
+mod redirect;
 mod session;
 mod state;
 mod world;

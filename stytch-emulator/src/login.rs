@@ -46,7 +46,7 @@ pub(crate) struct Intermediate {
     /// The organization it is good for; any, while it is only discovering.
     pub(crate) organization_id: Option<String>,
     pub(crate) factors: Vec<Factor>,
-    expires_at: Timestamp,
+    pub(crate) expires_at: Timestamp,
 }
 
 #[derive(Debug, Default)]
@@ -156,6 +156,25 @@ impl State {
                 self.not_yet_signed_in(&member.id, &kept, &outstanding, texted)
             }
         }
+    }
+
+    /// A second factor is worth something only to whoever has given the first that the organization
+    /// wants.
+    pub(crate) fn check_first_factor(&self, carried: &Carried, member: &Member) -> Result<(), Refusal> {
+        let factors = match carried {
+            Carried::Nothing => return Err(Refusal::NoSessionArguments),
+            Carried::Session(session) if session.subject != Subject::Member(member.id.clone()) => {
+                return Err(Refusal::MemberSessionMemberIdMismatch);
+            }
+            Carried::Session(_) => return Ok(()),
+            Carried::Intermediate(intermediate) => &intermediate.factors,
+        };
+        let organization = self.world.organization(&member.organization_id)?;
+        let primary = matches!(outstanding(member, organization, factors), Outstanding::Primary(_));
+        if primary || factors.iter().all(Factor::is_second_step) {
+            return Err(Refusal::ActionAvailableOnlyOncePrimaryAuthenticationIsMet);
+        }
+        Ok(())
     }
 
     /// Whoever signs in is active from then on, and the address is known to be theirs.

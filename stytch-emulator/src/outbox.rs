@@ -14,7 +14,7 @@ pub struct Message {
     pub to: String,
     /// `email`, `sms` or `whatsapp`.
     pub channel: &'static str,
-    /// What it is for: `login`, `discovery` or `mfa`.
+    /// What it is for: `login`, `signup`, `invite`, `discovery` or `mfa`.
     pub kind: &'static str,
     /// The passcode, if it carries one.
     #[serde(skip_serializing_if = "Option::is_none")]

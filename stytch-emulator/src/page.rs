@@ -12,13 +12,29 @@ pub(crate) struct Choice {
     pub(crate) href: String,
 }
 
-pub(crate) fn chooser(title: &str, lead: &str, choices: &[Choice]) -> Html<String> {
+/// A list to choose from and, below it, a field for any other address, which is sent as `as`
+/// together with the `query` there is.
+pub(crate) fn chooser(
+    title: &str,
+    lead: &str,
+    choices: &[Choice],
+    query: &[(&String, &String)],
+) -> Html<String> {
     let mut list = String::new();
     for Choice { label, detail, href } in choices {
         let (label, detail, href) = (escaped(label), escaped(detail), escaped(href));
         let _ = write!(list, "<li><a href=\"{href}\">{label}</a> <small>{detail}</small></li>");
     }
-    page(title, &format!("<p>{}</p><ul>{list}</ul>", escaped(lead)))
+    let mut hidden = String::new();
+    for (name, value) in query {
+        let (name, value) = (escaped(name), escaped(value));
+        let _ = write!(hidden, "<input type=\"hidden\" name=\"{name}\" value=\"{value}\">");
+    }
+    let form = format!(
+        "<form>{hidden}<label>Somebody else: <input type=\"email\" name=\"as\" required></label> \
+         <button>Continue</button></form>"
+    );
+    page(title, &format!("<p>{}</p><ul>{list}</ul>{form}", escaped(lead)))
 }
 
 /// A page around `body`, which is HTML already.

@@ -20,6 +20,7 @@ use crate::keys::{Key, KeyRing};
 use crate::login::Intermediates;
 use crate::outbox::Outbox;
 use crate::passcode::Passcodes;
+use crate::redirect::Redirects;
 use crate::session::{self, Session, Sessions, Subject};
 use crate::wire;
 use crate::world::{Member, Organization, User, World};
@@ -32,6 +33,7 @@ pub(crate) struct State {
     pub(crate) sessions: Sessions,
     pub(crate) intermediates: Intermediates,
     pub(crate) passcodes: Passcodes,
+    pub(crate) redirects: Redirects,
     pub(crate) grants: Grants,
     pub(crate) outbox: Outbox,
     pub(crate) journal: Journal,
@@ -51,6 +53,7 @@ impl Shared {
             sessions: Sessions::default(),
             intermediates: Intermediates::default(),
             passcodes: Passcodes::default(),
+            redirects: Redirects::default(),
             grants: Grants::default(),
             outbox: Outbox::default(),
             journal: Journal::default(),

@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 use crate::jwt::{ORGANIZATION_CLAIM, SESSION_CLAIM, issuer};
 use crate::session::{Factor, Session};
 use crate::world::{
-    ADMIN_ROLE, ConnectedApp, M2mClient, Member, Organization, Phone, Resource, Role, User, World,
+    ADMIN_ROLE, ConnectedApp, M2mClient, Member, OauthRegistration, Organization, Phone, Resource, Role,
+    SsoConnection, SsoRegistration, User, World,
 };
 
 /// How long a session JWT says it is good for, whatever the session's own length.
@@ -21,7 +22,7 @@ pub(crate) fn organization(organization: &Organization) -> Value {
         "organization_slug": organization.slug,
         "sso_jit_provisioning": "ALL_ALLOWED",
         "sso_jit_provisioning_allowed_connections": [],
-        "sso_active_connections": [],
+        "sso_active_connections": organization.sso_connections.iter().map(connection).collect::<Vec<_>>(),
         "email_allowed_domains": organization.email_allowed_domains,
         "email_jit_provisioning":
             if organization.email_allowed_domains.is_empty() { "NOT_ALLOWED" } else { "RESTRICTED" },
@@ -49,6 +50,14 @@ pub(crate) fn organization(organization: &Organization) -> Value {
     })
 }
 
+fn connection(connection: &SsoConnection) -> Value {
+    json!({
+        "connection_id": connection.id,
+        "display_name": connection.display_name,
+        "identity_provider": connection.identity_provider,
+    })
+}
+
 pub(crate) fn member(member: &Member) -> Value {
     let roles = member.effective_roles();
     let phone = member.mfa.phone.as_ref();
@@ -58,10 +67,10 @@ pub(crate) fn member(member: &Member) -> Value {
         "email_address": member.email_address,
         "status": member.status,
         "name": member.name,
-        "sso_registrations": [],
+        "sso_registrations": member.sso.iter().map(sso_registration).collect::<Vec<_>>(),
         "is_breakglass": false,
         "member_password_id": "",
-        "oauth_registrations": [],
+        "oauth_registrations": member.oauth.iter().map(oauth_registration).collect::<Vec<_>>(),
         "email_address_verified": member.email_address_verified,
         "mfa_phone_number_verified": phone.is_some_and(|phone| phone.verified),
         "is_admin": roles.iter().any(|role| role == ADMIN_ROLE),
@@ -71,7 +80,7 @@ pub(crate) fn member(member: &Member) -> Value {
         "mfa_enrolled": member.mfa.enrolled,
         "mfa_phone_number": phone.map_or("", |phone| &phone.number),
         "default_mfa_method": if member.mfa.sms_is_default { "sms_otp" } else { "" },
-        "roles": roles.iter().map(|role| member_role(role)).collect::<Vec<_>>(),
+        "roles": member_roles(member),
         "trusted_metadata": member.trusted_metadata,
         "untrusted_metadata": member.untrusted_metadata,
         "created_at": member.created_at,
@@ -83,8 +92,52 @@ pub(crate) fn member(member: &Member) -> Value {
     })
 }
 
-fn member_role(role: &str) -> Value {
-    json!({ "role_id": role, "sources": [{ "type": "direct_assignment", "details": {} }] })
+/// All roles with where they come from: by hand, or from an SSO connection.
+fn member_roles(member: &Member) -> Vec<Value> {
+    let mut sources: Vec<(String, Vec<Value>)> = Vec::new();
+    let assigned = member.effective_roles().into_iter();
+    let assigned = assigned.map(|role| (role, json!({ "type": "direct_assignment", "details": {} })));
+    let implied = member.sso.iter().flat_map(|one| {
+        let details = json!({ "connection_id": one.connection_id });
+        let source = json!({ "type": "sso_connection", "details": details });
+        one.implicit_roles.iter().map(move |role| (role.clone(), source.clone()))
+    });
+    for (role, source) in assigned.chain(implied) {
+        match sources.iter_mut().find(|(known, _)| *known == role) {
+            Some((_, of)) => of.push(source),
+            None => sources.push((role, vec![source])),
+        }
+    }
+    sources.into_iter().map(|(role, sources)| json!({ "role_id": role, "sources": sources })).collect()
+}
+
+fn sso_registration(one: &SsoRegistration) -> Value {
+    json!({
+        "connection_id": one.connection_id,
+        "external_id": one.id,
+        "registration_id": one.id,
+        "sso_attributes": {},
+    })
+}
+
+fn oauth_registration(one: &OauthRegistration) -> Value {
+    json!({
+        "provider_type": one.provider.name,
+        "provider_subject": one.subject,
+        "member_oauth_registration_id": one.id,
+        "profile_picture_url": null,
+        "locale": null,
+    })
+}
+
+fn oauth_provider(one: &OauthRegistration) -> Value {
+    json!({
+        "provider_type": one.provider.name,
+        "provider_subject": one.subject,
+        "oauth_user_registration_id": one.id,
+        "profile_picture_url": "",
+        "locale": "",
+    })
 }
 
 pub(crate) fn user(user: &User) -> Value {
@@ -96,7 +149,7 @@ pub(crate) fn user(user: &User) -> Value {
         "status": if user.pending { "pending" } else { "active" },
         "phone_numbers": user.phone.iter().map(phone).collect::<Vec<_>>(),
         "webauthn_registrations": [],
-        "providers": [],
+        "providers": user.oauth.iter().map(oauth_provider).collect::<Vec<_>>(),
         "totps": [],
         "crypto_wallets": [],
         "biometric_registrations": [],
@@ -123,7 +176,7 @@ pub(crate) fn member_session(session: &Session, member: &Member, organization: &
         "authentication_factors": factors(session),
         "organization_id": organization.id,
         "organization_slug": organization.slug,
-        "roles": member.effective_roles(),
+        "roles": member.session_roles(&session.factors),
         "custom_claims": session.custom_claims,
     })
 }
@@ -149,7 +202,7 @@ pub(crate) fn member_claims(
     organization: &Organization,
     project_id: &str,
 ) -> Value {
-    let mut claims = session_claims(session, &member.id, member.effective_roles(), project_id);
+    let mut claims = session_claims(session, &member.id, member.session_roles(&session.factors), project_id);
     claims.insert(
         ORGANIZATION_CLAIM.into(),
         json!({ "organization_id": organization.id, "slug": organization.slug }),

@@ -10,8 +10,9 @@ mod seed;
 pub use seed::SeedError;
 
 pub(crate) use model::{
-    ADMIN_ROLE, ConnectedApp, Email, M2mClient, MEMBER_ROLE, Member, MemberStatus, Mfa, Organization,
-    Permission, Phone, Resource, Role, Scope, USER_ROLE, User, granting,
+    ADMIN_ROLE, ConnectedApp, Email, M2mClient, MEMBER_ROLE, Member, MemberStatus, Mfa, OauthRegistration,
+    Organization, Permission, Phone, Resource, Role, Scope, SsoConnection, SsoRegistration, USER_ROLE, User,
+    granting, is_oidc,
 };
 
 use crate::error::Refusal;
@@ -23,6 +24,8 @@ pub struct World {
     pub(crate) project_id: String,
     pub(crate) secret: String,
     pub(crate) public_token: String,
+    /// Where people may be sent back to; anywhere, if there are none.
+    pub(crate) redirect_urls: Vec<String>,
     pub(crate) organizations: Vec<Organization>,
     pub(crate) members: Vec<Member>,
     pub(crate) users: Vec<User>,
@@ -72,6 +75,7 @@ impl World {
             project_id: ids::fresh("project"),
             secret: ids::secret(),
             public_token: ids::fresh("public-token"),
+            redirect_urls: Vec::new(),
             organizations: Vec::new(),
             members: Vec::new(),
             users: Vec::new(),
@@ -89,6 +93,14 @@ impl World {
 
     pub(crate) fn organization_mut(&mut self, locator: &str) -> Result<&mut Organization, Refusal> {
         self.organizations.iter_mut().find(|one| one.is(locator)).ok_or(Refusal::OrganizationNotFound)
+    }
+
+    /// An SSO connection, and whose it is.
+    pub(crate) fn sso_connection(&self, id: &str) -> Result<(&Organization, &SsoConnection), Refusal> {
+        let mut all = self.organizations.iter().flat_map(|organization| {
+            organization.sso_connections.iter().map(move |connection| (organization, connection))
+        });
+        all.find(|(_, connection)| connection.id == id).ok_or(Refusal::SsoConnectionNotFound)
     }
 
     /// A member by id or external id. Deleted members can still be looked up.

@@ -4,14 +4,14 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::Reply;
-use crate::error::{ApiError, Refusal};
+use crate::error::Refusal;
 use crate::ids;
-use crate::login::{Carried, LoginArguments, SMS_MINUTES};
+use crate::login::{LoginArguments, SMS_MINUTES};
 use crate::passcode::{Channel, Proves, checked_email, checked_phone, lifetime};
-use crate::session::{Factor, Holder, Subject};
+use crate::session::{Factor, Holder};
 use crate::state::State;
 use crate::wire;
-use crate::world::{Member, Phone};
+use crate::world::Phone;
 
 const EMAIL_MINUTES: u32 = 10;
 
@@ -90,13 +90,7 @@ pub(super) fn discovery_authenticate(state: &mut State, request: DiscoveryAuthen
     let address = checked_email(&request.email_address)?;
     state.redeem_code(&Proves::Address(address.to_ascii_lowercase()), &request.code)?;
     let factor = Factor::email("email_otp", Holder::Address(address), state.now());
-    let kept = state.remember(None, address, None, vec![factor]);
-    Ok(json!({
-        "intermediate_session_token": kept.token,
-        "email_address": address,
-        "discovered_organizations": state.discovered(address, &kept.factors),
-    })
-    .into())
+    Ok(state.discover(address, factor).into())
 }
 
 #[derive(Debug, Deserialize)]
@@ -144,7 +138,7 @@ pub(super) fn sms_authenticate(state: &mut State, request: SmsAuthenticate) -> R
     let organization_id = state.world.organization(&request.organization_id)?.id.clone();
     let member = state.member_in(&organization_id, &request.member_id)?.clone();
     let carried = state.carried(&request.login)?;
-    first_factor_of(&carried, &member)?;
+    state.check_first_factor(&carried, &member)?;
     state.redeem_code(&Proves::MemberPhone(member.id.clone()), &request.code)?;
     let factor = Factor::phone("sms", Holder::Member(&member), state.now());
     let mfa = &mut state.world.member_mut(&member.id)?.mfa;
@@ -158,19 +152,4 @@ pub(super) fn sms_authenticate(state: &mut State, request: SmsAuthenticate) -> R
     }
     mfa.sms_is_default |= request.set_default_mfa == Some(true);
     Ok(state.sign_in(&member.id, vec![factor], carried, request.login)?.into())
-}
-
-/// A second factor is worth something only to whoever has given the first.
-fn first_factor_of(carried: &Carried, member: &Member) -> Result<(), ApiError> {
-    match carried {
-        Carried::Nothing => Err(Refusal::NoSessionArguments.into()),
-        Carried::Session(session) if session.subject != Subject::Member(member.id.clone()) => {
-            Err(Refusal::MemberSessionMemberIdMismatch.into())
-        }
-        Carried::Session(_) => Ok(()),
-        Carried::Intermediate(one) if one.factors.iter().all(Factor::is_second_step) => {
-            Err(Refusal::ActionAvailableOnlyOncePrimaryAuthenticationIsMet.into())
-        }
-        Carried::Intermediate(_) => Ok(()),
-    }
 }

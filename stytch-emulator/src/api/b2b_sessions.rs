@@ -9,7 +9,7 @@ use crate::login::{Carried, LoginArguments};
 use crate::session::{Factor, Holder, Subject};
 use crate::state::{Changes, State};
 use crate::wire;
-use crate::world::{Member, Organization, World, granting};
+use crate::world::{Organization, World, granting};
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Authenticate {
@@ -29,10 +29,11 @@ struct AuthorizationCheck {
 
 pub(super) fn authenticate(state: &mut State, request: Authenticate) -> Reply {
     let id = state.session_id(request.session_token.as_deref(), request.session_jwt.as_deref())?;
-    let (_, member, organization) = state.session_member(&id)?;
+    let (session, member, organization) = state.session_member(&id)?;
     let (member, organization) = (member.clone(), organization.clone());
+    let mine = member.session_roles(&session.factors);
     let granting_roles = match &request.authorization_check {
-        Some(check) => Some(granting_roles(&state.world, check, &member, &organization)?),
+        Some(check) => Some(granting_roles(&state.world, check, &mine, &organization)?),
         None => None,
     };
     let changes =
@@ -49,18 +50,17 @@ pub(super) fn authenticate(state: &mut State, request: Authenticate) -> Reply {
     .into())
 }
 
-/// The member's roles that allow what is asked, in their own organization only.
+/// The session's roles that allow what is asked, in their own organization only.
 fn granting_roles(
     world: &World,
     check: &AuthorizationCheck,
-    member: &Member,
+    mine: &[String],
     organization: &Organization,
 ) -> Result<Vec<String>, Refusal> {
     if !organization.is(&check.organization_id) {
         return Err(Refusal::SessionAuthorizationTenancyError);
     }
-    let mine = member.effective_roles();
-    let granting = granting(world.roles_in(organization), &mine, &check.resource_id, &check.action);
+    let granting = granting(world.roles_in(organization), mine, &check.resource_id, &check.action);
     if granting.is_empty() { Err(Refusal::SessionAuthorizationError) } else { Ok(granting) }
 }
 

@@ -1,7 +1,7 @@
 //! Discovery: from an address that was proved to the organizations behind it, and into one.
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Reply;
 use crate::error::Refusal;
@@ -93,6 +93,17 @@ fn slug_of(name: &str) -> String {
 }
 
 impl State {
+    /// What somebody who has just proved an address is told.
+    pub(super) fn discover(&mut self, address: &str, factor: Factor) -> Map<String, Value> {
+        let kept = self.remember(None, address, None, vec![factor]);
+        Map::from_iter([
+            ("discovered_organizations".into(), json!(self.discovered(address, &kept.factors))),
+            ("email_address".into(), json!(address)),
+            ("intermediate_session_token".into(), json!(kept.token)),
+            ("intermediate_session_token_expires_at".into(), json!(kept.expires_at)),
+        ])
+    }
+
     /// The organizations open to whoever has proved this much about this address.
     pub(super) fn discovered(&self, address: &str, factors: &[Factor]) -> Vec<Value> {
         let discovered = |organization: &Organization| {

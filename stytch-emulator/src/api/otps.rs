@@ -35,11 +35,7 @@ pub(super) struct ToPhone {
 pub(super) fn email_login_or_create(state: &mut State, request: ToEmail) -> Reply {
     let address = checked_email(&request.email)?;
     let user_created = state.world.user_by_email(address).is_none();
-    if user_created {
-        let email = Some(email(address));
-        let pending = request.create_user_as_pending;
-        state.world.users.push(User { email, pending, created_at: state.now(), ..User::new() });
-    }
+    state.user_with_email(address, request.create_user_as_pending);
     let mut answer = email_code(state, address, request.expiration_minutes)?;
     answer.insert("user_created", json!(user_created));
     Ok(answer)
@@ -48,7 +44,7 @@ pub(super) fn email_login_or_create(state: &mut State, request: ToEmail) -> Repl
 pub(super) fn email_send(state: &mut State, request: ToEmail) -> Reply {
     let address = checked_email(&request.email)?;
     if let Some(id) = &request.user_id {
-        state.world.user_mut(id)?.email.get_or_insert_with(|| email(address));
+        state.world.user_mut(id)?.email.get_or_insert_with(|| Email::unverified(address));
     }
     email_code(state, address, request.expiration_minutes)
 }
@@ -106,10 +102,6 @@ fn phone_code(state: &mut State, number: &str, channel: Channel, minutes: Option
     let (user_id, phone_id) = (user.id.clone(), phone.id.clone());
     state.send_code(Proves::UserMethod(phone_id.clone()), channel, number, "login", minutes);
     Ok(json!({ "user_id": user_id, "phone_id": phone_id }).into())
-}
-
-fn email(address: &str) -> Email {
-    Email { id: ids::fresh("email"), address: address.into(), verified: false }
 }
 
 fn phone(number: &str) -> Phone {

@@ -8,7 +8,7 @@ use crate::error::{ApiError, Refusal};
 use crate::session::{self, Factor, Session, Subject};
 use crate::state::{Changes, State};
 use crate::wire;
-use crate::world::User;
+use crate::world::{Email, User};
 
 /// The arguments that every way of signing in takes besides its own proof.
 #[derive(Debug, Default, Deserialize)]
@@ -58,6 +58,17 @@ impl State {
             ("reset_sessions".into(), json!(false)),
             ("user_device".into(), Value::Null),
         ]))
+    }
+
+    /// The user with that address, made if there is none.
+    pub(crate) fn user_with_email(&mut self, address: &str, pending: bool) -> User {
+        if let Some(user) = self.world.user_by_email(address) {
+            return user.clone();
+        }
+        let email = Some(Email::unverified(address));
+        let user = User { email, pending, created_at: self.now(), ..User::new() };
+        self.world.users.push(user.clone());
+        user
     }
 
     /// Notes that the address or number with this id is its user's.

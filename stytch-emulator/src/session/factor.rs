@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::ids;
-use crate::world::{Member, User};
+use crate::provider::{GOOGLE, Provider};
+use crate::world::{Member, User, is_oidc};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Factor {
@@ -40,6 +41,23 @@ impl Factor {
         Self { kind: "otp".into(), delivery_method, at, detail: phone(holder) }
     }
 
+    /// An OAuth provider's word.
+    pub(crate) fn oauth(provider: &Provider, holder: Holder<'_>, at: Timestamp) -> Self {
+        let (kind, delivery_method) = ("oauth".into(), provider.delivery_method);
+        Self { kind, delivery_method, at, detail: oauth(provider, holder) }
+    }
+
+    /// The word of an organization's own identity provider.
+    pub(crate) fn sso(connection_id: &str, holder: Holder<'_>, at: Timestamp) -> Self {
+        let delivery_method = if is_oidc(connection_id) { "sso_oidc" } else { "sso_saml" };
+        Self { kind: "sso".into(), delivery_method, at, detail: sso(connection_id, holder) }
+    }
+
+    /// The SSO connection it came by.
+    pub(crate) fn connection_id(&self) -> Option<&str> {
+        self.detail.1["provider_id"].as_str()
+    }
+
     /// A factor of any type Stytch knows, as if it had been used; `None` for other types.
     pub(crate) fn of_type(kind: &str, holder: Holder<'_>, at: Timestamp) -> Option<Self> {
         let (delivery_method, detail) = match (kind, holder) {
@@ -49,8 +67,8 @@ impl Factor {
             ("password", _) => ("knowledge", email(holder)),
             ("imported", _) => ("imported_auth0", email(holder)),
             ("impersonated", _) => ("impersonation", impersonator()),
-            ("oauth", _) => ("oauth_google", google(holder)),
-            ("sso", _) => ("sso_saml", saml(holder)),
+            ("oauth", _) => (GOOGLE.delivery_method, oauth(GOOGLE, holder)),
+            ("sso", _) => return Some(Self::sso(&holder.connection_id(), holder, at)),
             ("crypto", _) => ("crypto_wallet", wallet()),
             ("webauthn", _) => ("webauthn_registration", passkey()),
             ("totp", _) => ("authenticator_app", registered("authenticator_app_factor", "totp_id", "totp")),
@@ -73,9 +91,10 @@ impl Factor {
 
     /// The same proof, naming `holder`: what was proved while discovering names no member yet.
     pub(crate) fn held_by(&self, holder: Holder<'_>) -> Self {
-        match self.detail.0 {
-            "email_factor" => Self { detail: email(holder), ..self.clone() },
-            _ => self.clone(),
+        match Provider::by_delivery_method(self.delivery_method) {
+            Some(provider) => Self { detail: oauth(provider, holder), ..self.clone() },
+            None if self.detail.0 == "email_factor" => Self { detail: email(holder), ..self.clone() },
+            None => self.clone(),
         }
     }
 
@@ -86,11 +105,7 @@ impl Factor {
             ("magic_link", _) => Some("magic_link"),
             ("password", _) => Some("password"),
             ("sso", _) => Some("sso"),
-            ("oauth", "oauth_google") => Some("google_oauth"),
-            ("oauth", "oauth_microsoft") => Some("microsoft_oauth"),
-            ("oauth", "oauth_slack") => Some("slack_oauth"),
-            ("oauth", "oauth_github") => Some("github_oauth"),
-            ("oauth", "oauth_hubspot") => Some("hubspot_oauth"),
+            ("oauth", delivery) => Provider::by_delivery_method(delivery)?.auth_method,
             _ => None,
         }
     }
@@ -128,6 +143,15 @@ impl Holder<'_> {
         }
     }
 
+    /// The connection they signed in by before, or none that anybody knows.
+    fn connection_id(self) -> String {
+        let known = match self {
+            Self::Member(member) => member.sso.first().map(|one| one.connection_id.clone()),
+            _ => None,
+        };
+        known.unwrap_or_else(|| ids::fresh("saml-connection"))
+    }
+
     fn phone(self) -> (String, String) {
         let phone = match self {
             Self::Member(member) => member.mfa.phone.as_ref(),
@@ -157,19 +181,20 @@ fn impersonator() -> Detail {
     ("impersonated_factor", detail)
 }
 
-fn google(holder: Holder<'_>) -> Detail {
-    let (email_id, subject) = holder.email();
+fn oauth(provider: &Provider, holder: Holder<'_>) -> Detail {
+    let (email_id, address) = holder.email();
+    let subject = provider.subject(&address);
     let detail = json!({ "id": ids::fresh("oauth-user"), "provider_subject": subject, "email_id": email_id });
-    ("google_oauth_factor", detail)
+    (provider.factor, detail)
 }
 
-fn saml(holder: Holder<'_>) -> Detail {
-    let detail = json!({
-        "id": ids::fresh("saml-registration"),
-        "provider_id": ids::fresh("saml-connection"),
-        "external_id": holder.email().1,
-    });
-    ("saml_sso_factor", detail)
+fn sso(connection_id: &str, holder: Holder<'_>) -> Detail {
+    let (name, kind) = match is_oidc(connection_id) {
+        true => ("oidc_sso_factor", "oidc-registration"),
+        false => ("saml_sso_factor", "saml-registration"),
+    };
+    let external_id = holder.email().1;
+    (name, json!({ "id": ids::fresh(kind), "provider_id": connection_id, "external_id": external_id }))
 }
 
 fn wallet() -> Detail {

@@ -3,12 +3,18 @@
 
 use super::{
     ADMIN_ROLE, Email, M2mClient, MEMBER_ROLE, Member, MemberStatus, Mfa, Organization, Permission, Phone,
-    Resource, Role, USER_ROLE, User, World,
+    Resource, Role, SsoConnection, USER_ROLE, User, World,
 };
 use crate::ids;
 
 pub(super) fn world() -> World {
-    let acme = organization("acme", "Acme");
+    let mut acme = organization("acme", "Acme");
+    acme.sso_connections.push(SsoConnection {
+        id: "saml-connection-test-acme".into(),
+        display_name: "Acme SSO".into(),
+        identity_provider: "generic".into(),
+        implicit_roles: Vec::new(),
+    });
     let globex = organization("globex", "Globex");
     let mut cho = member(&acme, "cho@acme.example", "Cho", &[]);
     cho.mfa = texted_codes("+15005550123");

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::ids;
+use crate::provider::Provider;
+use crate::session::Factor;
 
 /// Every member has this role, whatever else they have.
 pub(crate) const MEMBER_ROLE: &str = "stytch_member";
@@ -27,6 +29,7 @@ pub(crate) struct Organization {
     /// `None`: every method is allowed.
     pub(crate) allowed_auth_methods: Option<Vec<String>>,
     pub(crate) mfa_required_for_all: bool,
+    pub(crate) sso_connections: Vec<SsoConnection>,
     pub(crate) custom_roles: Vec<Role>,
     pub(crate) trusted_metadata: Map<String, Value>,
     pub(crate) created_at: Timestamp,
@@ -54,6 +57,8 @@ pub(crate) struct Member {
     /// The roles assigned by hand; [`MEMBER_ROLE`] comes on top.
     pub(crate) roles: Vec<String>,
     pub(crate) mfa: Mfa,
+    pub(crate) oauth: OauthRegistrations,
+    pub(crate) sso: Vec<SsoRegistration>,
     pub(crate) trusted_metadata: Map<String, Value>,
     pub(crate) untrusted_metadata: Map<String, Value>,
     pub(crate) created_at: Timestamp,
@@ -67,6 +72,35 @@ pub(crate) struct Mfa {
     pub(crate) phone: Option<Phone>,
     /// Whether a code is texted without being asked for.
     pub(crate) sms_is_default: bool,
+}
+
+/// The OAuth providers somebody has come from.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct OauthRegistrations(Vec<OauthRegistration>);
+
+#[derive(Debug, Clone)]
+pub(crate) struct OauthRegistration {
+    pub(crate) id: String,
+    pub(crate) provider: &'static Provider,
+    pub(crate) subject: String,
+}
+
+/// An organization's own identity provider. The id says which protocol it speaks.
+#[derive(Debug, Clone)]
+pub(crate) struct SsoConnection {
+    pub(crate) id: String,
+    pub(crate) display_name: String,
+    pub(crate) identity_provider: String,
+    /// The roles of every session that comes by it.
+    pub(crate) implicit_roles: Vec<String>,
+}
+
+/// That a member has come by a connection.
+#[derive(Debug, Clone)]
+pub(crate) struct SsoRegistration {
+    pub(crate) id: String,
+    pub(crate) connection_id: String,
+    pub(crate) implicit_roles: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -83,6 +117,7 @@ pub(crate) struct User {
     pub(crate) name: Option<String>,
     pub(crate) email: Option<Email>,
     pub(crate) phone: Option<Phone>,
+    pub(crate) oauth: OauthRegistrations,
     pub(crate) pending: bool,
     /// The roles assigned by hand; [`USER_ROLE`] comes on top.
     pub(crate) roles: Vec<String>,
@@ -169,6 +204,8 @@ impl Member {
             status: MemberStatus::Pending,
             roles: Vec::new(),
             mfa: Mfa::default(),
+            oauth: OauthRegistrations::default(),
+            sso: Vec::new(),
             trusted_metadata: Map::new(),
             untrusted_metadata: Map::new(),
             created_at: founding(),
@@ -176,14 +213,66 @@ impl Member {
         }
     }
 
-    /// The roles a session of this member has, the implicit one first.
+    /// The roles this member has however they come, the implicit one first.
     pub(crate) fn effective_roles(&self) -> Vec<String> {
         with_implicit(MEMBER_ROLE, &self.roles)
+    }
+
+    /// The roles of a session with these factors: what a connection implies counts only in a session
+    /// that came by it.
+    pub(crate) fn session_roles(&self, factors: &[Factor]) -> Vec<String> {
+        let mut roles = self.effective_roles();
+        let used = self.sso.iter().filter(|one| {
+            factors.iter().any(|factor| factor.connection_id() == Some(one.connection_id.as_str()))
+        });
+        for role in used.flat_map(|one| &one.implicit_roles) {
+            if !roles.contains(role) {
+                roles.push(role.clone());
+            }
+        }
+        roles
+    }
+
+    pub(crate) fn register_sso(&mut self, connection: &SsoConnection) {
+        self.sso.retain(|one| one.connection_id != connection.id);
+        self.sso.push(SsoRegistration {
+            id: ids::fresh("sso-registration"),
+            connection_id: connection.id.clone(),
+            implicit_roles: connection.implicit_roles.clone(),
+        });
     }
 
     pub(crate) fn is(&self, id: &str) -> bool {
         self.id == id || self.external_id.as_deref() == Some(id)
     }
+}
+
+impl OauthRegistrations {
+    /// Notes that they have come from there, and returns the registration's id.
+    pub(crate) fn register(&mut self, provider: &'static Provider, address: &str) -> String {
+        let subject = provider.subject(address);
+        if let Some(known) = self.0.iter().find(|one| one.provider == provider && one.subject == subject) {
+            return known.id.clone();
+        }
+        let id = ids::fresh("oauth-user");
+        self.0.push(OauthRegistration { id: id.clone(), provider, subject });
+        id
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &OauthRegistration> {
+        self.0.iter()
+    }
+}
+
+impl SsoConnection {
+    pub(crate) fn is_oidc(&self) -> bool {
+        is_oidc(&self.id)
+    }
+}
+
+/// Whether the connection with that id speaks OpenID Connect rather than SAML.
+pub(crate) fn is_oidc(connection_id: &str) -> bool {
+    connection_id.starts_with("oidc-connection-")
 }
 
 impl ConnectedApp {
@@ -210,6 +299,7 @@ impl User {
             name: None,
             email: None,
             phone: None,
+            oauth: OauthRegistrations::default(),
             pending: false,
             roles: Vec::new(),
             trusted_metadata: Map::new(),
@@ -233,6 +323,13 @@ impl User {
     }
 }
 
+impl Email {
+    /// An address that nobody has shown to be theirs.
+    pub(crate) fn unverified(address: &str) -> Self {
+        Self { id: ids::fresh("email"), address: address.into(), verified: false }
+    }
+}
+
 impl Organization {
     /// An organization that allows everything and holds nobody.
     pub(crate) fn new() -> Self {
@@ -245,6 +342,7 @@ impl Organization {
             email_allowed_domains: Vec::new(),
             allowed_auth_methods: None,
             mfa_required_for_all: false,
+            sso_connections: Vec::new(),
             custom_roles: Vec::new(),
             trusted_metadata: Map::new(),
             created_at: founding(),

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{
     ConnectedApp, Email, M2mClient, Member, MemberStatus, Mfa, Organization, Phone, Resource, Role, Scope,
-    User, World, with_reserved,
+    SsoConnection, User, World, with_reserved,
 };
 use crate::ids;
 use crate::passcode::{checked_email, checked_phone};
@@ -32,6 +32,7 @@ struct Seed {
     project_id: Option<String>,
     secret: Option<String>,
     public_token: Option<String>,
+    redirect_urls: Vec<String>,
     organizations: Vec<SeedOrganization>,
     members: Vec<SeedMember>,
     users: Vec<SeedUser>,
@@ -57,9 +58,29 @@ struct SeedOrganization {
     #[serde(default)]
     mfa_policy: MfaPolicy,
     #[serde(default)]
+    sso_active_connections: Vec<SeedConnection>,
+    #[serde(default)]
     custom_roles: Vec<Role>,
     #[serde(default)]
     trusted_metadata: Map<String, Value>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SeedConnection {
+    /// Begins with `oidc-connection-`, or else it is a SAML connection.
+    connection_id: String,
+    #[serde(default)]
+    display_name: String,
+    #[serde(default = "generic")]
+    identity_provider: String,
+    /// Role ids. Not in the API under this name: there they belong to the kind of connection.
+    #[serde(default)]
+    implicit_roles: Vec<String>,
+}
+
+fn generic() -> String {
+    "generic".into()
 }
 
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
@@ -187,6 +208,7 @@ fn world(seed: Seed, problems: &mut Vec<String>) -> World {
     world.project_id = seed.project_id.unwrap_or(world.project_id);
     world.secret = seed.secret.unwrap_or(world.secret);
     world.public_token = seed.public_token.unwrap_or(world.public_token);
+    world.redirect_urls = seed.redirect_urls;
     world.resources = seed.resources;
     world.scopes = seed.scopes;
     world.m2m_clients = seed.m2m_clients.into_iter().map(SeedM2mClient::made).collect();
@@ -215,6 +237,11 @@ impl SeedOrganization {
         if world.organization(&slug).is_ok() {
             problems.push(format!("organizations: {slug} is there twice"));
         }
+        for connection in &self.sso_active_connections {
+            if world.sso_connection(&connection.connection_id).is_ok() {
+                problems.push(format!("organizations: {} is there twice", connection.connection_id));
+            }
+        }
         let fresh = Organization::new();
         world.organizations.push(Organization {
             id: self.organization_id.unwrap_or(fresh.id),
@@ -225,10 +252,22 @@ impl SeedOrganization {
             email_allowed_domains: self.email_allowed_domains,
             allowed_auth_methods: self.allowed_auth_methods,
             mfa_required_for_all: self.mfa_policy == MfaPolicy::RequiredForAll,
+            sso_connections: self.sso_active_connections.into_iter().map(SeedConnection::made).collect(),
             custom_roles: self.custom_roles,
             trusted_metadata: self.trusted_metadata,
             created_at: fresh.created_at,
         });
+    }
+}
+
+impl SeedConnection {
+    fn made(self) -> SsoConnection {
+        SsoConnection {
+            id: self.connection_id,
+            display_name: self.display_name,
+            identity_provider: self.identity_provider,
+            implicit_roles: self.implicit_roles,
+        }
     }
 }
 
@@ -309,8 +348,7 @@ impl SeedUser {
             roles: self.roles,
             trusted_metadata: self.trusted_metadata,
             untrusted_metadata: self.untrusted_metadata,
-            pending: false,
-            created_at: fresh.created_at,
+            ..fresh
         });
     }
 }

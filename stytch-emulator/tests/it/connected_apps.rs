@@ -6,11 +6,8 @@ use std::collections::HashMap;
 use serde_json::{Value, json};
 
 use crate::schema::{check, check_access_token, decoded};
-use crate::support::{Scene, text};
+use crate::support::{CHALLENGE, Scene, VERIFIER, text};
 
-/// RFC 7636, appendix B.
-const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
-const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 const CALLBACK: &str = "http://127.0.0.1:8123/callback";
 
 const SCOPED: &str = r#"

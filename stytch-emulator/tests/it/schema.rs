@@ -24,6 +24,10 @@ const ANSWERS: &[(&str, &str, &str)] = &[
     // The published document leaves WhatsApp out; SDKs give it the shape of a text message.
     ("POST", "/v1/otps/whatsapp/login_or_create", "api_otp_v1_otp_sms_LoginOrCreateResponse"),
     ("POST", "/v1/otps/whatsapp/send", "api_otp_v1_otp_sms_SendResponse"),
+    ("POST", "/v1/magic_links/authenticate", "ConsumerMagicLinksAuthenticateResponse"),
+    ("POST", "/v1/magic_links/email/login_or_create", "api_magic_v1_magic_links_email_LoginOrCreateResponse"),
+    ("POST", "/v1/magic_links/email/send", "api_magic_v1_magic_links_email_SendResponse"),
+    ("POST", "/v1/oauth/authenticate", "api_oauth_v1_AuthenticateResponse"),
     ("GET", "/v1/users/*", "api_user_v1_GetResponse"),
     ("GET", "/v1/rbac/policy", "api_consumer_rbac_v1_PolicyResponse"),
     ("GET", "/v1/b2b/sessions", "api_b2b_session_v1_GetResponse"),
@@ -41,6 +45,31 @@ const ANSWERS: &[(&str, &str, &str)] = &[
     ),
     ("POST", "/v1/b2b/otps/sms/send", "api_b2b_otp_v1_b2b_otp_sms_SendResponse"),
     ("POST", "/v1/b2b/otps/sms/authenticate", "api_b2b_otp_v1_b2b_otp_sms_AuthenticateResponse"),
+    (
+        "POST",
+        "/v1/b2b/magic_links/email/login_or_signup",
+        "api_magic_v1_b2b_magic_links_email_LoginOrSignupResponse",
+    ),
+    ("POST", "/v1/b2b/magic_links/email/invite", "api_magic_v1_b2b_magic_links_email_InviteResponse"),
+    ("POST", "/v1/b2b/magic_links/authenticate", "api_magic_v1_AuthenticateResponse"),
+    (
+        "POST",
+        "/v1/b2b/magic_links/email/discovery/send",
+        "api_magic_v1_b2b_magic_links_email_discovery_SendResponse",
+    ),
+    (
+        "POST",
+        "/v1/b2b/magic_links/discovery/authenticate",
+        "api_magic_v1_b2b_magic_links_discovery_AuthenticateResponse",
+    ),
+    ("POST", "/v1/b2b/oauth/authenticate", "api_b2b_oauth_v1_AuthenticateResponse"),
+    (
+        "POST",
+        "/v1/b2b/oauth/discovery/authenticate",
+        "api_b2b_oauth_v1_b2b_oauth_discovery_AuthenticateResponse",
+    ),
+    ("POST", "/v1/b2b/sso/authenticate", "api_sso_v1_AuthenticateResponse"),
+    ("GET", "/v1/b2b/sso/*", "api_sso_v1_GetConnectionsResponse"),
     ("POST", "/v1/b2b/discovery/organizations", "api_discovery_v1_discovery_ListResponse"),
     (
         "POST",

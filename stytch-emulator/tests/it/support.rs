@@ -10,6 +10,10 @@ use stytch_emulator::{Emulator, World};
 
 use crate::schema;
 
+/// RFC 7636, appendix B.
+pub(crate) const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+pub(crate) const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+
 /// A running emulator and someone who calls it over HTTP.
 pub(crate) struct Scene {
     pub(crate) emulator: Emulator,
@@ -92,6 +96,12 @@ impl Scene {
         self.emulator.outbox(to).into_iter().find_map(|message| message.code).expect("a code was sent")
     }
 
+    /// The newest link sent to an address, taken apart.
+    pub(crate) fn link(&self, to: &str) -> (String, HashMap<String, String>) {
+        let link = self.emulator.outbox(to).into_iter().find_map(|message| message.url);
+        taken_apart(&link.expect("a link was sent"))
+    }
+
     pub(crate) fn organization_id(&self, slug: &str) -> String {
         self.emulator.organization_id(slug).unwrap()
     }
@@ -126,10 +136,7 @@ impl Answer {
     #[track_caller]
     pub(crate) fn redirected(self) -> (String, HashMap<String, String>) {
         assert_eq!(self.status, 302, "{:#}", self.body);
-        let mut url = Url::parse(self.headers[LOCATION].to_str().unwrap()).unwrap();
-        let query = url.query_pairs().into_owned().collect();
-        url.set_query(None);
-        (url.into(), query)
+        taken_apart(self.headers[LOCATION].to_str().unwrap())
     }
 
     /// The answer has to be this error, in the words of OAuth.
@@ -145,6 +152,14 @@ impl Answer {
         let said = (self.status, self.body["error_type"].as_str().unwrap_or_default());
         assert_eq!(said, (status, name), "{:#}", self.body);
     }
+}
+
+/// A URL without its query, and the query.
+pub(crate) fn taken_apart(url: &str) -> (String, HashMap<String, String>) {
+    let mut url = Url::parse(url).unwrap();
+    let query = url.query_pairs().into_owned().collect();
+    url.set_query(None);
+    (url.into(), query)
 }
 
 #[track_caller]

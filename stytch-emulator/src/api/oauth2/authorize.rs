@@ -133,7 +133,11 @@ fn choose(state: &State, app: &ConnectedApp, call: &Call) -> Response {
     let name = if app.name.is_empty() { &app.id } else { &app.name };
     let scopes = call.field("scope").unwrap_or("your name and address");
     let lead = format!("{name} wants to act for you, with: {scopes}. Who are you?");
-    (StatusCode::OK, page::chooser("Let this app in?", &lead, &choices)).into_response()
+    (
+        StatusCode::OK,
+        page::chooser("Let this app in?", &lead, &choices, &call.fields.iter().collect::<Vec<_>>()),
+    )
+        .into_response()
 }
 
 impl State {
