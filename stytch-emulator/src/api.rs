@@ -8,6 +8,7 @@ mod b2b_magic_links;
 mod b2b_oauth;
 mod b2b_otps;
 mod b2b_sessions;
+mod b2b_totps;
 mod debug;
 mod discovery;
 mod jwks;
@@ -21,6 +22,7 @@ mod sandbox;
 mod sessions;
 mod sso;
 mod start;
+mod totps;
 mod users;
 
 use std::collections::HashMap;
@@ -86,6 +88,11 @@ fn b2b() -> Router<Shared> {
         .route("/v1/b2b/magic_links/discovery/authenticate", on_post(b2b_magic_links::discovery_authenticate))
         .route("/v1/b2b/oauth/authenticate", on_post(b2b_oauth::authenticate))
         .route("/v1/b2b/oauth/discovery/authenticate", on_post(b2b_oauth::discovery_authenticate))
+        .route("/v1/b2b/totp", on_post(b2b_totps::create))
+        .route("/v1/b2b/totp/authenticate", on_post(b2b_totps::authenticate))
+        .route("/v1/b2b/recovery_codes/recover", on_post(b2b_totps::recover))
+        .route("/v1/b2b/recovery_codes/rotate", on_post(b2b_totps::rotate_recovery_codes))
+        .route("/v1/b2b/recovery_codes/{organization_id}/{member_id}", on_get(b2b_totps::recovery_codes))
         .route("/v1/b2b/sso/authenticate", on_post(sso::authenticate))
         .route("/v1/b2b/sso/{organization_id}", on_get(sso::connections))
         .route("/v1/b2b/discovery/organizations", on_post(discovery::organizations))
@@ -112,6 +119,9 @@ fn consumer() -> Router<Shared> {
         .route("/v1/otps/sms/send", on_post(otps::sms_send))
         .route("/v1/otps/whatsapp/login_or_create", on_post(otps::whatsapp_login_or_create))
         .route("/v1/otps/whatsapp/send", on_post(otps::whatsapp_send))
+        .route("/v1/totps", on_post(totps::create))
+        .route("/v1/totps/authenticate", on_post(totps::authenticate))
+        .route("/v1/totps/recover", on_post(totps::recover))
         .route("/v1/oauth/authenticate", on_post(oauth::authenticate))
         .route("/v1/magic_links/authenticate", on_post(magic_links::authenticate))
         .route("/v1/magic_links/email/login_or_create", on_post(magic_links::login_or_create))

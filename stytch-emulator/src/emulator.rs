@@ -20,9 +20,9 @@ use crate::fault::Fault;
 use crate::journal::Request;
 use crate::keys::SigningKey;
 use crate::outbox::Message;
-use crate::server;
 use crate::state::Shared;
 use crate::world::World;
+use crate::{server, totp};
 
 /// A running emulator. It stops when dropped.
 ///
@@ -204,6 +204,15 @@ impl Emulator {
     /// What was "sent" to an e-mail address or a phone number, the newest first.
     pub fn outbox(&self, to: &str) -> Vec<Message> {
         self.shared.lock().outbox.messages(Some(to))
+    }
+
+    /// What an authenticator app with this secret, in base32, shows at the emulator's time.
+    ///
+    /// # Panics
+    ///
+    /// If the secret is not base32.
+    pub fn totp_code(&self, secret: &str) -> String {
+        totp::code_now(secret, self.shared.lock().now()).expect("the secret is base32")
     }
 
     /// Lets the emulator's time run ahead.

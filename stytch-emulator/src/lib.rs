@@ -33,6 +33,7 @@ mod provider;
 mod redirect;
 mod session;
 mod state;
+mod totp;
 mod world;
 
 // and how it is said.

@@ -3,6 +3,7 @@
 //!
 //! Every way of signing a member in ends in [`State::sign_in`], so all of them answer alike.
 
+mod second;
 mod user;
 
 use std::collections::HashMap;
@@ -11,6 +12,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+pub(crate) use second::SecondStep;
 pub(crate) use user::UserLogin;
 
 use crate::clock::minutes_after;
@@ -20,7 +22,7 @@ use crate::passcode::{Channel, Proves};
 use crate::session::{self, Factor, Holder, Session, Subject};
 use crate::state::{Changes, State};
 use crate::wire;
-use crate::world::{Member, MemberStatus, Organization};
+use crate::world::{Member, MemberStatus, MfaMethod, Organization};
 
 const USUAL_MINUTES: i64 = 60;
 const INTERMEDIATE_MINUTES: u32 = 10;
@@ -158,23 +160,10 @@ impl State {
         }
     }
 
-    /// A second factor is worth something only to whoever has given the first that the organization
-    /// wants.
-    pub(crate) fn check_first_factor(&self, carried: &Carried, member: &Member) -> Result<(), Refusal> {
-        let factors = match carried {
-            Carried::Nothing => return Err(Refusal::NoSessionArguments),
-            Carried::Session(session) if session.subject != Subject::Member(member.id.clone()) => {
-                return Err(Refusal::MemberSessionMemberIdMismatch);
-            }
-            Carried::Session(_) => return Ok(()),
-            Carried::Intermediate(intermediate) => &intermediate.factors,
-        };
-        let organization = self.world.organization(&member.organization_id)?;
-        let primary = matches!(outstanding(member, organization, factors), Outstanding::Primary(_));
-        if primary || factors.iter().all(Factor::is_second_step) {
-            return Err(Refusal::ActionAvailableOnlyOncePrimaryAuthenticationIsMet);
-        }
-        Ok(())
+    /// A member, who has to be one of that organization.
+    pub(crate) fn member_in(&self, organization_id: &str, member_id: &str) -> Result<&Member, Refusal> {
+        let member = self.world.member(member_id)?;
+        if member.organization_id == organization_id { Ok(member) } else { Err(Refusal::MemberNotFound) }
     }
 
     /// Whoever signs in is active from then on, and the address is known to be theirs.
@@ -254,7 +243,7 @@ impl State {
     /// A member who gets codes by text message gets one without asking.
     fn text_default_code(&mut self, member: &Member, outstanding: &Outstanding) -> bool {
         match (&member.mfa.phone, outstanding) {
-            (Some(phone), Outstanding::Mfa) if member.mfa.sms_is_default => {
+            (Some(phone), Outstanding::Mfa) if member.mfa.default_method == Some(MfaMethod::SmsOtp) => {
                 let proves = Proves::MemberPhone(member.id.clone());
                 self.send_code(proves, Channel::Sms, &phone.number, "mfa", SMS_MINUTES);
                 true
@@ -318,11 +307,10 @@ pub(crate) fn mfa_required(outstanding: &Outstanding, member: &Member, texted: b
     if !matches!(outstanding, Outstanding::Mfa) {
         return Value::Null;
     }
-    let options = member
-        .mfa
-        .phone
-        .as_ref()
-        .map(|phone| json!({ "mfa_phone_number": phone.number, "totp_registration_id": "" }));
+    let phone = member.mfa.phone.as_ref().map_or("", |phone| &phone.number);
+    let totp = member.mfa.totp_registration_id();
+    let options = json!({ "mfa_phone_number": phone, "totp_registration_id": totp });
+    let options = (!phone.is_empty() || !totp.is_empty()).then_some(options);
     json!({ "member_options": options, "secondary_auth_initiated": texted.then_some("sms_otp") })
 }
 

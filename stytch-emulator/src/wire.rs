@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::jwt::{ORGANIZATION_CLAIM, SESSION_CLAIM, issuer};
 use crate::session::{Factor, Session};
+use crate::totp::Totp;
 use crate::world::{
     ADMIN_ROLE, ConnectedApp, M2mClient, Member, OauthRegistration, Organization, Phone, Resource, Role,
     SsoConnection, SsoRegistration, User, World,
@@ -74,12 +75,12 @@ pub(crate) fn member(member: &Member) -> Value {
         "email_address_verified": member.email_address_verified,
         "mfa_phone_number_verified": phone.is_some_and(|phone| phone.verified),
         "is_admin": roles.iter().any(|role| role == ADMIN_ROLE),
-        "totp_registration_id": "",
+        "totp_registration_id": member.mfa.totp_registration_id(),
         "retired_email_addresses": [],
         "is_locked": false,
         "mfa_enrolled": member.mfa.enrolled,
         "mfa_phone_number": phone.map_or("", |phone| &phone.number),
-        "default_mfa_method": if member.mfa.sms_is_default { "sms_otp" } else { "" },
+        "default_mfa_method": member.mfa.default_method.map_or(json!(""), |method| json!(method)),
         "roles": member_roles(member),
         "trusted_metadata": member.trusted_metadata,
         "untrusted_metadata": member.untrusted_metadata,
@@ -130,6 +131,10 @@ fn oauth_registration(one: &OauthRegistration) -> Value {
     })
 }
 
+fn totp(totp: &Totp) -> Value {
+    json!({ "totp_id": totp.id, "verified": totp.verified })
+}
+
 fn oauth_provider(one: &OauthRegistration) -> Value {
     json!({
         "provider_type": one.provider.name,
@@ -150,7 +155,7 @@ pub(crate) fn user(user: &User) -> Value {
         "phone_numbers": user.phone.iter().map(phone).collect::<Vec<_>>(),
         "webauthn_registrations": [],
         "providers": user.oauth.iter().map(oauth_provider).collect::<Vec<_>>(),
-        "totps": [],
+        "totps": user.totp.iter().map(totp).collect::<Vec<_>>(),
         "crypto_wallets": [],
         "biometric_registrations": [],
         "is_locked": false,

@@ -10,9 +10,9 @@ mod seed;
 pub use seed::SeedError;
 
 pub(crate) use model::{
-    ADMIN_ROLE, ConnectedApp, Email, M2mClient, MEMBER_ROLE, Member, MemberStatus, Mfa, OauthRegistration,
-    Organization, Permission, Phone, Resource, Role, Scope, SsoConnection, SsoRegistration, USER_ROLE, User,
-    granting, is_oidc,
+    ADMIN_ROLE, ConnectedApp, Email, M2mClient, MEMBER_ROLE, Member, MemberStatus, Mfa, MfaMethod,
+    OauthRegistration, Organization, Permission, Phone, Resource, Role, Scope, SsoConnection,
+    SsoRegistration, USER_ROLE, User, granting, is_oidc,
 };
 
 use crate::error::Refusal;

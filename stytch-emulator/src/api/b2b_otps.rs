@@ -6,12 +6,12 @@ use serde_json::json;
 use super::Reply;
 use crate::error::Refusal;
 use crate::ids;
-use crate::login::{LoginArguments, SMS_MINUTES};
+use crate::login::{LoginArguments, SMS_MINUTES, SecondStep};
 use crate::passcode::{Channel, Proves, checked_email, checked_phone, lifetime};
 use crate::session::{Factor, Holder};
 use crate::state::State;
 use crate::wire;
-use crate::world::Phone;
+use crate::world::{MfaMethod, Phone};
 
 const EMAIL_MINUTES: u32 = 10;
 
@@ -125,31 +125,17 @@ pub(super) fn sms_send(state: &mut State, request: SmsSend) -> Reply {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct SmsAuthenticate {
-    organization_id: String,
-    member_id: String,
     code: String,
-    set_mfa_enrollment: Option<String>,
-    set_default_mfa: Option<bool>,
     #[serde(flatten)]
-    login: LoginArguments,
+    step: SecondStep,
 }
 
 pub(super) fn sms_authenticate(state: &mut State, request: SmsAuthenticate) -> Reply {
-    let organization_id = state.world.organization(&request.organization_id)?.id.clone();
-    let member = state.member_in(&organization_id, &request.member_id)?.clone();
-    let carried = state.carried(&request.login)?;
-    state.check_first_factor(&carried, &member)?;
+    let (member, carried) = state.second_step(&request.step)?;
     state.redeem_code(&Proves::MemberPhone(member.id.clone()), &request.code)?;
     let factor = Factor::phone("sms", Holder::Member(&member), state.now());
-    let mfa = &mut state.world.member_mut(&member.id)?.mfa;
-    if let Some(phone) = &mut mfa.phone {
+    if let Some(phone) = &mut state.world.member_mut(&member.id)?.mfa.phone {
         phone.verified = true;
     }
-    match request.set_mfa_enrollment.as_deref() {
-        Some("enroll") => mfa.enrolled = true,
-        Some("unenroll") => mfa.enrolled = false,
-        _ => {}
-    }
-    mfa.sms_is_default |= request.set_default_mfa == Some(true);
-    Ok(state.sign_in(&member.id, vec![factor], carried, request.login)?.into())
+    Ok(state.second_step_taken(&member, factor, Some(MfaMethod::SmsOtp), carried, request.step)?.into())
 }

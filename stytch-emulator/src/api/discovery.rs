@@ -158,9 +158,4 @@ impl State {
         self.world.members.push(member.clone());
         Ok(member)
     }
-
-    pub(super) fn member_in(&self, organization_id: &str, member_id: &str) -> Result<&Member, Refusal> {
-        let member = self.world.member(member_id)?;
-        if member.organization_id == organization_id { Ok(member) } else { Err(Refusal::MemberNotFound) }
-    }
 }

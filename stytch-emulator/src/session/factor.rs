@@ -53,6 +53,18 @@ impl Factor {
         Self { kind: "sso".into(), delivery_method, at, detail: sso(connection_id, holder) }
     }
 
+    /// A code by the clock.
+    pub(crate) fn totp(registration_id: &str, at: Timestamp) -> Self {
+        let detail = ("authenticator_app_factor", json!({ "totp_id": registration_id }));
+        Self { kind: "totp".into(), delivery_method: "authenticator_app", at, detail }
+    }
+
+    /// A code that was kept for the day the app is lost.
+    pub(crate) fn recovery_code(at: Timestamp) -> Self {
+        let detail = registered("recovery_code_factor", "totp_recovery_code_id", "totp-recovery-code");
+        Self { kind: "recovery_codes".into(), delivery_method: "recovery_code", at, detail }
+    }
+
     /// The SSO connection it came by.
     pub(crate) fn connection_id(&self) -> Option<&str> {
         self.detail.1["provider_id"].as_str()
@@ -71,11 +83,8 @@ impl Factor {
             ("sso", _) => return Some(Self::sso(&holder.connection_id(), holder, at)),
             ("crypto", _) => ("crypto_wallet", wallet()),
             ("webauthn", _) => ("webauthn_registration", passkey()),
-            ("totp", _) => ("authenticator_app", registered("authenticator_app_factor", "totp_id", "totp")),
-            ("recovery_codes", _) => {
-                let id = "totp_recovery_code_id";
-                ("recovery_code", registered("recovery_code_factor", id, "totp-recovery-code"))
-            }
+            ("totp", _) => return Some(Self::totp(&ids::fresh("totp"), at)),
+            ("recovery_codes", _) => return Some(Self::recovery_code(at)),
             ("signature_challenge", _) => {
                 let id = "biometric_registration_id";
                 ("biometric", registered("biometric_factor", id, "biometric-registration"))

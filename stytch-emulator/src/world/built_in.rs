@@ -2,8 +2,8 @@
 //! tests and demonstrations may rely on every name; ids are new each time.
 
 use super::{
-    ADMIN_ROLE, Email, M2mClient, MEMBER_ROLE, Member, MemberStatus, Mfa, Organization, Permission, Phone,
-    Resource, Role, SsoConnection, USER_ROLE, User, World,
+    ADMIN_ROLE, Email, M2mClient, MEMBER_ROLE, Member, MemberStatus, Mfa, MfaMethod, Organization,
+    Permission, Phone, Resource, Role, SsoConnection, USER_ROLE, User, World,
 };
 use crate::ids;
 
@@ -90,7 +90,7 @@ fn resource(id: &str, actions: &[&str]) -> Resource {
 
 fn texted_codes(number: &str) -> Mfa {
     let phone = Phone { id: ids::fresh("phone-number"), number: number.into(), verified: true };
-    Mfa { enrolled: true, phone: Some(phone), sms_is_default: true }
+    Mfa { enrolled: true, phone: Some(phone), totp: None, default_method: Some(MfaMethod::SmsOtp) }
 }
 
 fn organization(slug: &str, name: &str) -> Organization {

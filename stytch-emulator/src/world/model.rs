@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use crate::ids;
 use crate::provider::Provider;
 use crate::session::Factor;
+use crate::totp::Totp;
 
 /// Every member has this role, whatever else they have.
 pub(crate) const MEMBER_ROLE: &str = "stytch_member";
@@ -65,13 +66,21 @@ pub(crate) struct Member {
     pub(crate) updated_at: Timestamp,
 }
 
-/// A member's second factor. Texted codes are the only kind so far.
+/// A member's second factors.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Mfa {
     pub(crate) enrolled: bool,
     pub(crate) phone: Option<Phone>,
-    /// Whether a code is texted without being asked for.
-    pub(crate) sms_is_default: bool,
+    pub(crate) totp: Option<Totp>,
+    /// By text message: then a code is sent without being asked for.
+    pub(crate) default_method: Option<MfaMethod>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum MfaMethod {
+    SmsOtp,
+    Totp,
 }
 
 /// The OAuth providers somebody has come from.
@@ -117,6 +126,7 @@ pub(crate) struct User {
     pub(crate) name: Option<String>,
     pub(crate) email: Option<Email>,
     pub(crate) phone: Option<Phone>,
+    pub(crate) totp: Option<Totp>,
     pub(crate) oauth: OauthRegistrations,
     pub(crate) pending: bool,
     /// The roles assigned by hand; [`USER_ROLE`] comes on top.
@@ -247,6 +257,13 @@ impl Member {
     }
 }
 
+impl Mfa {
+    /// The registration of an app that has shown a code; empty without one.
+    pub(crate) fn totp_registration_id(&self) -> &str {
+        self.totp.as_ref().filter(|totp| totp.verified).map_or("", |totp| &totp.id)
+    }
+}
+
 impl OauthRegistrations {
     /// Notes that they have come from there, and returns the registration's id.
     pub(crate) fn register(&mut self, provider: &'static Provider, address: &str) -> String {
@@ -299,6 +316,7 @@ impl User {
             name: None,
             email: None,
             phone: None,
+            totp: None,
             oauth: OauthRegistrations::default(),
             pending: false,
             roles: Vec::new(),

@@ -8,11 +8,12 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{
-    ConnectedApp, Email, M2mClient, Member, MemberStatus, Mfa, Organization, Phone, Resource, Role, Scope,
-    SsoConnection, User, World, with_reserved,
+    ConnectedApp, Email, M2mClient, Member, MemberStatus, Mfa, MfaMethod, Organization, Phone, Resource,
+    Role, Scope, SsoConnection, User, World, with_reserved,
 };
 use crate::ids;
 use crate::passcode::{checked_email, checked_phone};
+use crate::totp::Totp;
 
 /// Why a seed was refused.
 #[derive(Debug, thiserror::Error)]
@@ -107,8 +108,11 @@ struct SeedMember {
     mfa_phone_number: Option<String>,
     #[serde(default)]
     mfa_enrolled: bool,
+    default_mfa_method: Option<MfaMethod>,
+    /// In base32. Not in the API, where only the app knows it.
+    totp_secret: Option<String>,
     #[serde(default)]
-    default_mfa_method: String,
+    recovery_codes: Vec<String>,
     #[serde(default)]
     trusted_metadata: Map<String, Value>,
     #[serde(default)]
@@ -291,11 +295,21 @@ impl SeedMember {
             }
         }
         let phone = self.mfa_phone_number.map(|number| phone(number, &mut problem));
-        if self.mfa_enrolled && phone.is_none() {
-            problem("mfa_enrolled needs an mfa_phone_number".into());
+        let totp = self.totp_secret.map(|secret| Totp::in_use(&secret, self.recovery_codes));
+        if totp.as_ref().is_some_and(Option::is_none) {
+            problem("totp_secret is not base32".into());
         }
-        if !["", "sms_otp"].contains(&self.default_mfa_method.as_str()) {
-            problem("default_mfa_method can only be \"sms_otp\"".into());
+        let totp = totp.flatten();
+        if self.mfa_enrolled && phone.is_none() && totp.is_none() {
+            problem("mfa_enrolled needs an mfa_phone_number or a totp_secret".into());
+        }
+        let missing = match self.default_mfa_method {
+            Some(MfaMethod::SmsOtp) => phone.is_none(),
+            Some(MfaMethod::Totp) => totp.is_none(),
+            None => false,
+        };
+        if missing {
+            problem("default_mfa_method names a factor that is not there".into());
         }
         let fresh = Member::new(&organization.id, &address);
         world.members.push(Member {
@@ -305,11 +319,7 @@ impl SeedMember {
             status: self.status.unwrap_or(MemberStatus::Active),
             email_address_verified: true,
             roles,
-            mfa: Mfa {
-                enrolled: self.mfa_enrolled,
-                phone,
-                sms_is_default: !self.default_mfa_method.is_empty(),
-            },
+            mfa: Mfa { enrolled: self.mfa_enrolled, phone, totp, default_method: self.default_mfa_method },
             trusted_metadata: self.trusted_metadata,
             untrusted_metadata: self.untrusted_metadata,
             ..fresh

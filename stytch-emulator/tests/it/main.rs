@@ -24,3 +24,4 @@ mod sdk;
 mod seed;
 mod sessions;
 mod sign_in;
+mod totps;

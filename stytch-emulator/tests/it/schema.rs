@@ -27,6 +27,8 @@ const ANSWERS: &[(&str, &str, &str)] = &[
     ("POST", "/v1/magic_links/authenticate", "ConsumerMagicLinksAuthenticateResponse"),
     ("POST", "/v1/magic_links/email/login_or_create", "api_magic_v1_magic_links_email_LoginOrCreateResponse"),
     ("POST", "/v1/magic_links/email/send", "api_magic_v1_magic_links_email_SendResponse"),
+    ("POST", "/v1/totps/authenticate", "api_totp_v1_AuthenticateResponse"),
+    ("POST", "/v1/totps/recover", "api_totp_v1_RecoverResponse"),
     ("POST", "/v1/oauth/authenticate", "api_oauth_v1_AuthenticateResponse"),
     ("GET", "/v1/users/*", "api_user_v1_GetResponse"),
     ("GET", "/v1/rbac/policy", "api_consumer_rbac_v1_PolicyResponse"),
@@ -68,6 +70,11 @@ const ANSWERS: &[(&str, &str, &str)] = &[
         "/v1/b2b/oauth/discovery/authenticate",
         "api_b2b_oauth_v1_b2b_oauth_discovery_AuthenticateResponse",
     ),
+    ("POST", "/v1/b2b/totp", "api_b2b_totp_v1_CreateResponse"),
+    ("POST", "/v1/b2b/totp/authenticate", "api_b2b_totp_v1_AuthenticateResponse"),
+    ("POST", "/v1/b2b/recovery_codes/recover", "api_b2b_recovery_codes_v1_RecoverResponse"),
+    ("POST", "/v1/b2b/recovery_codes/rotate", "api_b2b_recovery_codes_v1_RotateResponse"),
+    ("GET", "/v1/b2b/recovery_codes/*/*", "api_b2b_recovery_codes_v1_GetResponse"),
     ("POST", "/v1/b2b/sso/authenticate", "api_sso_v1_AuthenticateResponse"),
     ("GET", "/v1/b2b/sso/*", "api_sso_v1_GetConnectionsResponse"),
     ("POST", "/v1/b2b/discovery/organizations", "api_discovery_v1_discovery_ListResponse"),
@@ -97,8 +104,9 @@ const ANSWERS: &[(&str, &str, &str)] = &[
     ("GET", "/v1/public/*/.well-known/oauth-authorization-server", "OpenIdConfiguration"),
 ];
 
-/// What RFC 7009, RFC 7591 and OpenID Connect shape, and Stytch publishes no schema for.
-const WITHOUT_SCHEMA: [&str; 3] = ["/oauth2/revoke", "/oauth2/register", "/oauth2/userinfo"];
+/// What Stytch publishes no schema for: RFC 7009, RFC 7591 and OpenID Connect shape the first three,
+/// SDKs the last.
+const WITHOUT_SCHEMA: [&str; 4] = ["/oauth2/revoke", "/oauth2/register", "/oauth2/userinfo", "/v1/totps"];
 
 /// Panics unless an answer of the API has the shape that Stytch documents for it.
 pub(crate) fn check_answer(method: &str, path: &str, status: u16, body: &Value) {
