@@ -4,6 +4,7 @@
 //! [`Emulator`](crate::Emulator), so the two cannot drift apart.
 
 mod http;
+mod outbox_page;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};

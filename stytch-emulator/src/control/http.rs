@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{ControlError, MemberPatch, SessionOrder, TokenOrder};
+use super::{ControlError, MemberPatch, SessionOrder, TokenOrder, outbox_page};
 use crate::fault::Fault;
 use crate::keys::SigningKey;
 use crate::state::Shared;
@@ -29,9 +29,11 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/outbox", get(outbox))
         .route("/clock", post(clock))
         .route("/members/{id}", patch(patch_member))
+        .route("/", get(outbox_page::answer))
         .fallback(async || ControlError::Unknown("no such control call".into()))
-        .with_state(shared);
-    Router::new().nest("/emulator", routes)
+        .with_state(shared.clone());
+    // A nested `/` is `/emulator` alone, and people type either.
+    Router::new().route("/emulator/", get(outbox_page::answer).with_state(shared)).nest("/emulator", routes)
 }
 
 async fn project(Extract(shared): Extract<Shared>) -> Json<Value> {

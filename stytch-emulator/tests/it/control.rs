@@ -202,3 +202,21 @@ async fn emulators_do_not_share_anything_and_free_their_port() {
     drop(one);
     std::net::TcpListener::bind(address).unwrap();
 }
+
+#[tokio::test]
+async fn people_see_the_outbox_as_a_page() {
+    let scene = Scene::start().await;
+    let empty = scene.visit("/emulator/", &[]).await;
+    assert!(empty.body.as_str().unwrap().contains("Nothing was sent yet"));
+    scene.post("/v1/otps/email/send", json!({ "email": "uma@example.com" })).await.good();
+    let url = json!({ "email": "vic@example.com", "login_magic_link_url": "https://app.example/?a=1&b=2" });
+    scene.post("/v1/magic_links/email/send", url).await.good();
+    let page = scene.visit("/emulator", &[]).await;
+    assert_eq!(page.headers["content-type"], "text/html; charset=utf-8");
+    let html = page.body.as_str().unwrap();
+    assert!(html.contains(&format!("<code>{}</code>", scene.code("uma@example.com"))), "{html}");
+    assert!(
+        html.contains("href=\"https://app.example/?a=1&amp;b=2&amp;stytch_redirect_type=login"),
+        "{html}"
+    );
+}
