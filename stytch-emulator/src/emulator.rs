@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::sync::oneshot;
 
-pub use builders::{AppTokenBuilder, M2mTokenBuilder, SessionBuilder, TokenBuilder};
+pub use builders::{AppTokenBuilder, M2mTokenBuilder, SessionBuilder, TokenBuilder, WebhookBuilder};
 
 use crate::control::{self, AppTokenOrder, ControlError, M2mOrder, SessionOrder, TokenOrder};
 use crate::fault::Fault;
@@ -21,6 +21,7 @@ use crate::journal::Request;
 use crate::keys::SigningKey;
 use crate::outbox::Message;
 use crate::state::Shared;
+use crate::webhook::WebhookOrder;
 use crate::world::World;
 use crate::{server, totp};
 
@@ -166,6 +167,18 @@ impl Emulator {
     pub fn connected_app_token(&self, email: impl Into<String>) -> AppTokenBuilder<'_> {
         let order = AppTokenOrder { email: email.into(), ..AppTokenOrder::default() };
         AppTokenBuilder { emulator: self, order }
+    }
+
+    /// What webhooks are signed with: `whsec_` and base64.
+    pub fn webhook_secret(&self) -> String {
+        self.shared.lock().world.webhook_secret.clone()
+    }
+
+    /// What Stytch would tell a webhook endpoint of an event such as `direct.member.update`, about the
+    /// member, organization or user with that id.
+    pub fn webhook(&self, event: impl Into<String>, id: impl Into<String>) -> WebhookBuilder<'_> {
+        let order = WebhookOrder { event: event.into(), id: id.into(), ..WebhookOrder::default() };
+        WebhookBuilder { emulator: self, order }
     }
 
     /// Puts a new signing key to work and returns its id. The old one stays in the key set unless

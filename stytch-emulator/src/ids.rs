@@ -2,7 +2,7 @@
 
 use aws_lc_rs::rand;
 use base64::Engine as _;
-use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 use uuid::Uuid;
 
 const TOKEN_BYTES: usize = 33;
@@ -18,6 +18,11 @@ pub(crate) fn fresh(kind: &str) -> String {
 /// A project's or a client's secret: base64url with padding, unlike the identifiers.
 pub(crate) fn secret() -> String {
     format!("secret-test-{}", URL_SAFE.encode(random_bytes::<25>()))
+}
+
+/// What webhooks are signed with.
+pub(crate) fn webhook_secret() -> String {
+    format!("whsec_{}", STANDARD.encode(random_bytes::<24>()))
 }
 
 /// An opaque session token or intermediate session token.

@@ -34,6 +34,7 @@ mod redirect;
 mod session;
 mod state;
 mod totp;
+mod webhook;
 mod world;
 
 // and how it is said.
@@ -45,9 +46,12 @@ mod page;
 mod wire;
 
 pub use control::{ControlError, Session};
-pub use emulator::{AppTokenBuilder, Emulator, M2mTokenBuilder, SessionBuilder, StartError, TokenBuilder};
+pub use emulator::{
+    AppTokenBuilder, Emulator, M2mTokenBuilder, SessionBuilder, StartError, TokenBuilder, WebhookBuilder,
+};
 pub use fault::Fault;
 pub use journal::Request;
 pub use keys::Key;
 pub use outbox::Message;
+pub use webhook::Webhook;
 pub use world::{SeedError, World};

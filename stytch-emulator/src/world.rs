@@ -24,6 +24,8 @@ pub struct World {
     pub(crate) project_id: String,
     pub(crate) secret: String,
     pub(crate) public_token: String,
+    /// What webhooks are signed with, as Svix shows it: `whsec_` and base64.
+    pub(crate) webhook_secret: String,
     /// Where people may be sent back to; anywhere, if there are none.
     pub(crate) redirect_urls: Vec<String>,
     pub(crate) organizations: Vec<Organization>,
@@ -75,6 +77,7 @@ impl World {
             project_id: ids::fresh("project"),
             secret: ids::secret(),
             public_token: ids::fresh("public-token"),
+            webhook_secret: ids::webhook_secret(),
             redirect_urls: Vec::new(),
             organizations: Vec::new(),
             members: Vec::new(),

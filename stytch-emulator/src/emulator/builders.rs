@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::Emulator;
 use crate::control::{self, AppTokenOrder, ControlError, M2mOrder, Session, SessionOrder, TokenOrder};
 use crate::keys::Key;
+use crate::webhook::{self, Webhook, WebhookOrder};
 
 /// A session about to be made; see [`Emulator::session`].
 #[derive(Debug)]
@@ -186,6 +187,44 @@ impl AppTokenBuilder<'_> {
     pub fn mint(self) -> String {
         control::mint_app_token(&mut self.emulator.shared.lock(), self.order)
             .unwrap_or_else(|error| panic!("no token: {error}"))
+    }
+}
+
+/// A webhook delivery about to be signed; see [`Emulator::webhook`].
+#[derive(Debug)]
+#[must_use = "nothing is signed before `sign`"]
+pub struct WebhookBuilder<'a> {
+    pub(super) emulator: &'a Emulator,
+    pub(super) order: WebhookOrder,
+}
+
+impl WebhookBuilder<'_> {
+    /// The delivery's id, to send the same one again as a retry does.
+    pub fn delivery(mut self, id: impl Into<String>) -> Self {
+        self.order.delivery = Some(id.into());
+        self
+    }
+
+    /// When it is signed, instead of now by the emulator's clock.
+    pub fn at(mut self, time: jiff::Timestamp) -> Self {
+        self.order.at = Some(time);
+        self
+    }
+
+    /// Another secret to sign with than the project's own.
+    pub fn secret(mut self, secret: impl Into<String>) -> Self {
+        self.order.secret = Some(secret.into());
+        self
+    }
+
+    /// Composes and signs the delivery.
+    ///
+    /// # Panics
+    ///
+    /// If Stytch has no such event, nobody has that id, or the secret is none.
+    pub fn sign(self) -> Webhook {
+        webhook::delivery(&self.emulator.shared.lock(), &self.order)
+            .unwrap_or_else(|error| panic!("no webhook: {error}"))
     }
 }
 

@@ -33,6 +33,7 @@ struct Seed {
     project_id: Option<String>,
     secret: Option<String>,
     public_token: Option<String>,
+    webhook_secret: Option<String>,
     redirect_urls: Vec<String>,
     organizations: Vec<SeedOrganization>,
     members: Vec<SeedMember>,
@@ -212,6 +213,7 @@ fn world(seed: Seed, problems: &mut Vec<String>) -> World {
     world.project_id = seed.project_id.unwrap_or(world.project_id);
     world.secret = seed.secret.unwrap_or(world.secret);
     world.public_token = seed.public_token.unwrap_or(world.public_token);
+    world.webhook_secret = seed.webhook_secret.unwrap_or(world.webhook_secret);
     world.redirect_urls = seed.redirect_urls;
     world.resources = seed.resources;
     world.scopes = seed.scopes;

@@ -25,3 +25,4 @@ mod seed;
 mod sessions;
 mod sign_in;
 mod totps;
+mod webhooks;
