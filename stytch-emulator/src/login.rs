@@ -62,6 +62,16 @@ pub(crate) enum Carried {
     Intermediate(Intermediate),
 }
 
+impl Carried {
+    pub(crate) fn factors(&self) -> &[Factor] {
+        match self {
+            Self::Nothing => &[],
+            Self::Session(session) => &session.factors,
+            Self::Intermediate(intermediate) => &intermediate.factors,
+        }
+    }
+}
+
 /// What stands between a member and their session.
 #[derive(Debug)]
 pub(crate) enum Outstanding {

@@ -5,14 +5,14 @@ use serde_json::{Map, Value, json};
 
 use super::Reply;
 use crate::error::Refusal;
-use crate::login::{LoginArguments, SecondStep};
+use crate::login::{Carried, LoginArguments, SecondStep};
 use crate::session::Factor;
 use crate::state::State;
 use crate::totp::Totp;
 use crate::wire;
 use crate::world::{Member, MfaMethod};
 
-const PENDING_MINUTES: u32 = 1440;
+const PENDING_MINUTES: u32 = 60;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Create {
@@ -24,11 +24,18 @@ pub(super) struct Create {
 }
 
 /// Registers an app, which counts from its first code on. One that never showed a code is replaced.
+/// Whoever has a second factor already has to have used it, or this would be a way around it.
 pub(super) fn create(state: &mut State, request: Create) -> Reply {
     let organization_id = state.world.organization(&request.organization_id)?.id.clone();
     let member = state.member_in(&organization_id, &request.member_id)?.clone();
     let carried = state.carried(&request.login)?;
-    state.check_first_factor(&carried, &member)?;
+    let protected = member.mfa.phone.as_ref().is_some_and(|phone| phone.verified);
+    if protected || !matches!(carried, Carried::Nothing) {
+        state.check_first_factor(&carried, &member)?;
+    }
+    if protected && !carried.factors().iter().any(Factor::is_second_step) {
+        return Err(Refusal::InsufficientFactors.into());
+    }
     if member.mfa.totp.as_ref().is_some_and(|totp| totp.verified) {
         return Err(Refusal::ActiveTotpExists.into());
     }

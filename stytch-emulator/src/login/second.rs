@@ -54,14 +54,15 @@ impl State {
     /// A second factor is worth something only to whoever has given the first that the organization
     /// wants.
     pub(crate) fn check_first_factor(&self, carried: &Carried, member: &Member) -> Result<(), Refusal> {
-        let factors = match carried {
+        match carried {
             Carried::Nothing => return Err(Refusal::NoSessionArguments),
             Carried::Session(session) if session.subject != Subject::Member(member.id.clone()) => {
                 return Err(Refusal::MemberSessionMemberIdMismatch);
             }
             Carried::Session(_) => return Ok(()),
-            Carried::Intermediate(intermediate) => &intermediate.factors,
-        };
+            Carried::Intermediate(_) => {}
+        }
+        let factors = carried.factors();
         let organization = self.world.organization(&member.organization_id)?;
         let primary = matches!(outstanding(member, organization, factors), Outstanding::Primary(_));
         if primary || factors.iter().all(Factor::is_second_step) {

@@ -4,7 +4,7 @@ use serde_json::json;
 use stytch::client::{Client, Vertical};
 use stytch::{b2b, consumer};
 
-use crate::support::Scene;
+use crate::support::{Scene, text};
 
 fn client(scene: &Scene, vertical: Vertical) -> Client {
     let url = scene.emulator.url().parse().unwrap();
@@ -175,4 +175,81 @@ async fn wrong_credentials_are_told_as_an_error() {
         Err(stytch::Error::Response(error)) => assert_eq!(error.error_type, "unauthorized_credentials"),
         other => panic!("{:?}", other.is_ok()),
     }
+}
+
+#[tokio::test]
+async fn machines_get_tokens_that_are_verified_locally() {
+    let scene = Scene::start().await;
+    let stytch = b2b_client(&scene);
+    let client = scene.emulator.world()["m2m_clients"][0].clone();
+    let issued = stytch
+        .m2m
+        .token(consumer::m2m::TokenRequest {
+            client_id: text(&client, "client_id"),
+            client_secret: text(&client, "client_secret"),
+            scopes: Some(vec!["read:reports".into()]),
+            grant_type: "client_credentials".into(),
+        })
+        .await
+        .unwrap();
+    let seen = stytch
+        .m2m
+        .authenticate_token(consumer::m2m::AuthenticateTokenRequest {
+            access_token: issued.access_token,
+            required_scopes: Some(vec!["read:reports".into()]),
+            max_token_age_seconds: None,
+            scope_authorization_func: None,
+        })
+        .await
+        .unwrap();
+    assert_eq!(
+        (seen.client_id.as_str(), seen.scopes),
+        ("m2m-client-test-reports", vec!["read:reports".into()])
+    );
+}
+
+#[tokio::test]
+async fn links_providers_and_apps_decode() {
+    let scene = Scene::start().await;
+    let stytch = b2b_client(&scene);
+    let token = scene.emulator.public_token();
+    let landed = async |path: &str, name: &str, value: &str| {
+        let query = [("public_token", token), ("as", "ana@acme.example"), (name, value)];
+        scene.visit(path, &query).await.redirected().1["token"].clone()
+    };
+    let oauth_token = landed("/v1/b2b/public/oauth/google/start", "slug", "acme").await;
+    let request = b2b::oauth::AuthenticateRequest { oauth_token, ..Default::default() };
+    let by_oauth = stytch.oauth.authenticate(request).await.unwrap();
+    assert_eq!(by_oauth.provider_values.unwrap().scopes.len(), 3);
+    let sso_token = landed("/v1/public/sso/start", "connection_id", "saml-connection-test-acme").await;
+    let request = b2b::sso::AuthenticateRequest { sso_token, ..Default::default() };
+    let by_sso = stytch.sso.authenticate(request).await.unwrap();
+    assert_eq!(by_sso.member.sso_registrations.len(), 1);
+    let request = b2b::sso::GetConnectionsRequest { organization_id: "acme".into() };
+    assert_eq!(stytch.sso.get_connections(request).await.unwrap().saml_connections.len(), 1);
+
+    let request = b2b::magic_links_email::LoginOrSignupRequest {
+        organization_id: "acme".into(),
+        email_address: "ana@acme.example".into(),
+        ..Default::default()
+    };
+    stytch.magic_links.email.login_or_signup(request).await.unwrap();
+    let magic_links_token = scene.link("ana@acme.example").1["token"].clone();
+    let request = b2b::magic_links::AuthenticateRequest { magic_links_token, ..Default::default() };
+    let by_link = stytch.magic_links.authenticate(request).await.unwrap();
+    let request = b2b::totps::CreateRequest {
+        organization_id: "acme".into(),
+        member_id: by_link.member_id.clone(),
+        ..Default::default()
+    };
+    let made = stytch.totps.create(request).await.unwrap();
+    let request = b2b::totps::AuthenticateRequest {
+        organization_id: "acme".into(),
+        member_id: by_link.member_id,
+        code: scene.emulator.totp_code(&made.secret),
+        session_token: Some(by_link.session_token),
+        ..Default::default()
+    };
+    let by_app = stytch.totps.authenticate(request).await.unwrap();
+    assert_eq!(by_app.member_session.unwrap().authentication_factors.len(), 2);
 }

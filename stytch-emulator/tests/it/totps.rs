@@ -116,8 +116,6 @@ async fn a_member_registers_an_app_with_what_the_first_step_gave() {
     let first = first_step(&scene, "ben@acme.example").await;
     assert_eq!(first["mfa_required"]["member_options"], Value::Null, "nothing is there to be asked for");
     second_step(&scene, TOTP, &first, json!({ "code": "123456" })).await.refused(404, "totp_not_found");
-    let bare = json!({ "organization_id": "acme", "member_id": first["member_id"] });
-    scene.post("/v1/b2b/totp", bare).await.refused(400, "no_session_arguments");
     let made = second_step(&scene, "/v1/b2b/totp", &first, json!({})).await.good();
     assert!(text(&made, "qr_code").starts_with("data:image/svg+xml;base64,"));
     assert_eq!(made["member"]["totp_registration_id"], "", "it counts from its first code on");
@@ -131,6 +129,28 @@ async fn a_member_registers_an_app_with_what_the_first_step_gave() {
     second_step(&scene, "/v1/b2b/totp", &first, json!({})).await.refused(400, "active_totp_exists");
     let code = json!({ "recovery_code": made["recovery_codes"][0] });
     assert_eq!(second_step(&scene, RECOVER, &first, code).await.good()["recovery_codes_remaining"], 9);
+}
+
+#[tokio::test]
+async fn whoever_has_a_second_factor_uses_it_before_adding_another() {
+    let scene = Scene::start().await;
+    let create = async |address: &str, session: Option<String>| {
+        let body = json!({ "organization_id": "acme", "member_id": scene.member_id(address),
+            "session_token": session });
+        scene.post("/v1/b2b/totp", body).await
+    };
+    create("ben@acme.example", None).await.good();
+    let session = |address: &str, factors: &[&str]| {
+        let order = scene.emulator.session(address).organization("acme").factors(factors.to_vec());
+        Some(order.mint().session_token)
+    };
+    create("ben@acme.example", session("ben@acme.example", &["sso"])).await.good();
+    let another = create("ben@acme.example", session("ana@acme.example", &["sso"])).await;
+    another.refused(400, "member_session_member_id_mismatch");
+    let cho = "cho@acme.example";
+    create(cho, None).await.refused(400, "no_session_arguments");
+    create(cho, session(cho, &["sso"])).await.refused(403, "insufficient_factors");
+    create(cho, session(cho, &["sso", "otp"])).await.good();
 }
 
 #[tokio::test]

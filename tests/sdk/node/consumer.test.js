@@ -4,7 +4,18 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import stytch from "stytch";
 
-import { calls, code, credentials } from "./emulator.js";
+import {
+  CALLBACK,
+  CHALLENGE,
+  VERIFIER,
+  calls,
+  code,
+  control,
+  credentials,
+  link,
+  totp,
+  visit,
+} from "./emulator.js";
 
 const client = new stytch.Client(await credentials());
 
@@ -51,4 +62,29 @@ test("wrong credentials are refused", async () => {
   await assert.rejects(stranger.otps.email.loginOrCreate({ email: "uma@example.com" }), {
     error_type: "unauthorized_credentials",
   });
+});
+
+test("magic links and OAuth", async () => {
+  const email = "vic@example.com";
+  const asked = { email, login_magic_link_url: CALLBACK, code_challenge: CHALLENGE };
+  await client.magicLinks.email.loginOrCreate(asked);
+  const proof = { code_verifier: VERIFIER, session_duration_minutes: 5 };
+  const byLink = await client.magicLinks.authenticate({ token: (await link(email)).token, ...proof });
+  assert.equal(byLink.user.emails[0].email, email);
+  const { public_token } = await control("GET", "project");
+  const who = { public_token, login_redirect_url: CALLBACK, code_challenge: CHALLENGE, as: email };
+  const { token } = await visit("/v1/public/oauth/github/start", who);
+  const byOauth = await client.oauth.authenticate({ token, ...proof });
+  assert.equal(byOauth.provider_type, "GitHub");
+  assert.equal(byOauth.user_session.authentication_factors[0].delivery_method, "oauth_github");
+});
+
+test("an authenticator app", async () => {
+  const { user_id } = await signIn("vic@example.com");
+  const { secret, totp_id, recovery_codes } = await client.totps.create({ user_id });
+  const proof = { user_id, totp_code: totp(secret), session_duration_minutes: 5 };
+  assert.equal((await client.totps.authenticate(proof)).totp_id, totp_id);
+  const spare = { user_id, recovery_code: recovery_codes[0], session_duration_minutes: 5 };
+  const { session } = await client.totps.recover(spare);
+  assert.equal(session.authentication_factors[0].type, "recovery_codes");
 });

@@ -1,6 +1,7 @@
 """Stytch's Python SDK signs Consumer users in."""
 
 import pytest
+from conftest import CALLBACK, CHALLENGE, VERIFIER, totp
 from stytch import Client
 from stytch.consumer.models.sessions import AuthorizationCheck
 from stytch.core.response_base import StytchError
@@ -57,3 +58,29 @@ def test_wrong_credentials_are_refused(emulator):
     with pytest.raises(StytchError) as error:
         stytch.otps.email.login_or_create(email="uma@example.com")
     assert error.value.details.error_type == "unauthorized_credentials"
+
+
+def test_magic_links_and_oauth(stytch, emulator):
+    stytch.magic_links.email.login_or_create(
+        "uma@example.com", login_magic_link_url=CALLBACK, code_challenge=CHALLENGE
+    )
+    link = emulator.link("uma@example.com")
+    signed_in = stytch.magic_links.authenticate(
+        link["token"], code_verifier=VERIFIER, session_duration_minutes=5
+    )
+    assert signed_in.user.emails[0].email == "uma@example.com"
+    told = emulator.visit("/v1/public/oauth/github/start", public_token=emulator.public_token,
+                          login_redirect_url=CALLBACK, code_challenge=CHALLENGE, **{"as": "uma@example.com"})
+    signed_in = stytch.oauth.authenticate(told["token"], code_verifier=VERIFIER, session_duration_minutes=5)
+    assert signed_in.provider_type == "GitHub"
+    assert signed_in.user_session.authentication_factors[0].delivery_method == "oauth_github"
+    assert signed_in.provider_values.access_token
+
+
+def test_an_authenticator_app(stytch, emulator):
+    user_id = sign_in(stytch, emulator, "uma@example.com").user_id
+    made = stytch.totps.create(user_id)
+    signed_in = stytch.totps.authenticate(user_id, totp(made.secret), session_duration_minutes=5)
+    assert signed_in.totp_id == made.totp_id
+    recovered = stytch.totps.recover(user_id, made.recovery_codes[0], session_duration_minutes=5)
+    assert recovered.session.authentication_factors[0].type == "recovery_codes"
