@@ -20,8 +20,11 @@ const RETURN_MINUTES: u32 = 10;
 /// Where a project without redirect URLs of its own sends people, as new test projects do.
 const USUAL_URL: &str = "http://localhost:3000/authenticate";
 
+/// The magic link that every test project takes for one that was used before.
+const SPENT_LINK: &str = "3pzjQpgksDlGKWEwUq2Up--hCHC_0oamfLHyfspKDFU=";
+
 /// The tokens that are out, by what they prove.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Redirects {
     /// That the member with this id reads their e-mail.
     pub(crate) member_links: Tickets<String>,
@@ -36,6 +39,20 @@ pub(crate) struct Redirects {
     /// That a provider knows somebody who wants in as a Consumer user.
     pub(crate) user_oauth: Tickets<OauthProof>,
     pub(crate) sso: Tickets<SsoProof>,
+}
+
+impl Default for Redirects {
+    fn default() -> Self {
+        Self {
+            member_links: Tickets::with_spent(SPENT_LINK),
+            discovery_links: Tickets::default(),
+            user_links: Tickets::with_spent(SPENT_LINK),
+            member_oauth: Tickets::default(),
+            discovery_oauth: Tickets::default(),
+            user_oauth: Tickets::default(),
+            sso: Tickets::default(),
+        }
+    }
 }
 
 /// Somebody with that address at a provider.
@@ -92,6 +109,14 @@ impl OauthProof {
 impl<T> Default for Tickets<T> {
     fn default() -> Self {
         Self(HashMap::new())
+    }
+}
+
+impl Tickets<String> {
+    fn with_spent(token: &str) -> Self {
+        let (proves, expires_at) = (String::new(), Timestamp::MIN);
+        let spent = Ticket { proves, challenge: None, expires_at, used: true };
+        Self(HashMap::from([(token.to_owned(), spent)]))
     }
 }
 

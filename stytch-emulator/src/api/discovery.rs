@@ -54,6 +54,12 @@ pub(super) struct Create {
     organization_logo_url: Option<String>,
     organization_external_id: Option<String>,
     email_allowed_domains: Option<Vec<String>>,
+    /// Without it, or with an `auth_methods` of `ALL_ALLOWED`, every method is allowed.
+    allowed_auth_methods: Option<Vec<String>>,
+    auth_methods: Option<String>,
+    mfa_policy: Option<String>,
+    #[serde(default)]
+    trusted_metadata: Map<String, Value>,
     #[serde(flatten)]
     login: LoginArguments,
 }
@@ -69,12 +75,16 @@ pub(super) fn create(state: &mut State, request: Create) -> Reply {
     if state.world.organization(&slug).is_ok() {
         return Err(Refusal::OrganizationSlugAlreadyUsed.into());
     }
+    let restricted = request.auth_methods.as_deref() == Some("RESTRICTED");
     let organization = Organization {
         slug,
         name,
         logo_url: request.organization_logo_url.unwrap_or_default(),
         external_id: request.organization_external_id,
         email_allowed_domains: request.email_allowed_domains.unwrap_or_default(),
+        allowed_auth_methods: restricted.then_some(request.allowed_auth_methods).flatten(),
+        mfa_required_for_all: request.mfa_policy.as_deref() == Some("REQUIRED_FOR_ALL"),
+        trusted_metadata: request.trusted_metadata,
         created_at: state.now(),
         ..Organization::new()
     };

@@ -1,5 +1,5 @@
-//! The session token that test projects always accept. Its counterpart, which they never do, needs
-//! nothing here: it is a well-formed token that nobody has.
+//! The tokens that test projects always accept, and whose they are. Their counterparts, which are
+//! never found, need nothing here: nobody has them.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, json};
@@ -13,6 +13,23 @@ use crate::wire;
 use crate::world::{Email, User};
 
 pub(super) const SESSION_TOKEN: &str = "WJtR5BCy38Szd5AfoDpf0iqFKEt4EE5JhjlWUY7l3FtY";
+
+const EMAIL_ID: &str = "email-test-sandbox";
+pub(super) const MAGIC_LINK: &str = "DOYoip3rvIMMW5lgItikFK-Ak1CfMsgjuiCyI7uuU94=";
+pub(super) const OAUTH_TOKEN: &str = "hdPVZHHX0UoRa7hJTuuPHi1vlddffSnoweRbVFf5-H8g";
+pub(super) const ADDRESS: &str = "sandbox@stytch.com";
+
+impl State {
+    /// The user whom the sandbox's links and tokens sign in, and the id of their address. They
+    /// appear in the world when they first do.
+    pub(super) fn sandbox_email_id(&mut self) -> String {
+        let user = user();
+        if self.world.user(&user.id).is_err() {
+            self.world.users.push(user);
+        }
+        EMAIL_ID.into()
+    }
+}
 
 pub(super) fn authenticated(state: &State) -> Reply {
     let now = state.now();
@@ -43,11 +60,7 @@ pub(super) fn authenticated(state: &State) -> Reply {
 fn user() -> User {
     User {
         id: "user-test-e3795c81-f849-4167-bfda-e4a6e9c280fd".into(),
-        email: Some(Email {
-            id: "email-test-sandbox".into(),
-            address: "sandbox@stytch.com".into(),
-            verified: true,
-        }),
+        email: Some(Email { id: EMAIL_ID.into(), address: ADDRESS.into(), verified: true }),
         ..User::new()
     }
 }

@@ -100,6 +100,23 @@ async fn a_new_organization_makes_its_creator_admin() {
     assert_eq!(body["member_session"]["roles"], json!(["stytch_member", "stytch_admin"]));
 }
 
+#[tokio::test]
+async fn a_new_organization_may_be_strict_from_the_start() {
+    let scene = Scene::start().await;
+    let proved = discovered(&scene, "zoe@initech.example").await;
+    let body = json!({
+        "intermediate_session_token": proved["intermediate_session_token"], "organization_name": "Initech",
+        "auth_methods": "RESTRICTED", "allowed_auth_methods": ["email_otp"], "mfa_policy": "REQUIRED_FOR_ALL",
+        "trusted_metadata": { "tier": "gold" },
+    });
+    let body = scene.post(CREATE, body).await.good();
+    let organization = &body["organization"];
+    assert_eq!(organization["allowed_auth_methods"], json!(["email_otp"]));
+    assert_eq!(organization["trusted_metadata"], json!({ "tier": "gold" }));
+    assert_eq!(body["primary_required"], Value::Null);
+    assert_eq!(body["mfa_required"]["member_options"], Value::Null, "the creator has to enrol first");
+}
+
 async fn discovered(scene: &Scene, address: &str) -> Value {
     let mut request = json!({ "email_address": address });
     scene.post("/v1/b2b/otps/email/discovery/send", request.clone()).await.good();

@@ -152,3 +152,23 @@ async fn a_project_may_name_its_redirect_urls() {
     let other = json!({ "login_redirect_url": "https://app.example/callback" });
     send(&scene, other).await.refused(400, "no_match_for_provided_magic_link_url");
 }
+
+#[tokio::test]
+async fn the_sandbox_has_a_good_a_spent_and_an_unknown_link() {
+    let scene = Scene::start().await;
+    let spent = "3pzjQpgksDlGKWEwUq2Up--hCHC_0oamfLHyfspKDFU=";
+    follow(&scene, spent, None).await.refused(401, "unable_to_auth_magic_link");
+    let user = async |path: &str, token: &str| {
+        scene.post(path, json!({ "token": token, "session_duration_minutes": 5 })).await
+    };
+    let links = "/v1/magic_links/authenticate";
+    user(links, spent).await.refused(401, "unable_to_auth_magic_link");
+    let unknown = user(links, "CprTtwhnRNiMBiUS2jSLcWYrfuO2POeBNdo5HhW6qTM=").await;
+    unknown.refused(404, "magic_link_not_found");
+    for _ in 0..2 {
+        let body = user(links, "DOYoip3rvIMMW5lgItikFK-Ak1CfMsgjuiCyI7uuU94=").await.good();
+        assert_eq!(body["user_id"], "user-test-e3795c81-f849-4167-bfda-e4a6e9c280fd");
+    }
+    let body = user("/v1/oauth/authenticate", "hdPVZHHX0UoRa7hJTuuPHi1vlddffSnoweRbVFf5-H8g").await.good();
+    assert_eq!(body["user_id"], "user-test-e3795c81-f849-4167-bfda-e4a6e9c280fd");
+}
