@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{Carried, LoginArguments, Outstanding, outstanding};
+use super::{Carried, LoginArguments, Outstanding, carried_factors, outstanding};
 use crate::error::{ApiError, Refusal};
 use crate::session::{Factor, Subject};
 use crate::state::State;
@@ -62,7 +62,7 @@ impl State {
             Carried::Session(_) => return Ok(()),
             Carried::Intermediate(_) => {}
         }
-        let factors = carried.factors();
+        let factors = &carried_factors(carried, member)?;
         let organization = self.world.organization(&member.organization_id)?;
         let primary = matches!(outstanding(member, organization, factors), Outstanding::Primary(_));
         if primary || factors.iter().all(Factor::is_second_step) {

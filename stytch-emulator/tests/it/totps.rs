@@ -154,6 +154,27 @@ async fn whoever_has_a_second_factor_uses_it_before_adding_another() {
 }
 
 #[tokio::test]
+async fn what_one_member_has_proved_is_worth_nothing_to_another() {
+    let scene = strict().await;
+    let mut first = first_step(&scene, "ben@acme.example").await;
+    first["member_id"] = scene.member_id("ana@acme.example").into();
+    for (path, proof) in [
+        ("/v1/b2b/totp", json!({})),
+        (TOTP, json!({ "code": scene.emulator.totp_code(SECRET) })),
+        (RECOVER, json!({ "recovery_code": "one-two" })),
+    ] {
+        let answer = second_step(&scene, path, &first, proof).await;
+        answer.refused(400, "invalid_intermediate_session_token_for_organization");
+    }
+    let ana = format!("/v1/b2b/recovery_codes/acme/{}", text(&first, "member_id"));
+    assert_eq!(
+        scene.get(&ana).await.good()["recovery_codes"].as_array().unwrap().len(),
+        2,
+        "none is used up"
+    );
+}
+
+#[tokio::test]
 async fn a_registration_does_not_wait_for_ever() {
     let scene = strict().await;
     let first = first_step(&scene, "ben@acme.example").await;
