@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method, header};
 
-use self::authn::Authn;
+use self::authn::{Authn, Proved};
 pub use self::authz::Grant;
 use self::credential::Presented;
 use self::rejection::{Code, Rejection};
-use self::route::{Found, Table};
+use self::route::{Found, Match, Table};
+use crate::clock;
 use crate::config::{self, Auth, CorsPreflight, Route};
 
 pub mod authn;
@@ -70,6 +71,13 @@ pub struct Gate {
     authn: Rc<Authn>,
 }
 
+/// Who passes a route.
+enum Pass {
+    /// With the reason why nobody has to be known.
+    Nobody(Auth),
+    Somebody(Proved),
+}
+
 impl Gate {
     #[must_use]
     pub fn new(config: &config::Config, authn: Rc<Authn>) -> Self {
@@ -89,40 +97,62 @@ impl Gate {
         &self.authn
     }
 
-    /// May this request pass? Four steps, in order; each leaves early with its reason.
+    /// May this request pass? Four steps, in order: route, credential, identity, rules.
     ///
     /// # Errors
     /// The [`Rejection`] that turns it back, with the route as far as one was found.
     pub async fn decide(&self, head: &RequestHead<'_>) -> Result<Grant, Rejection> {
-        let index = self.route(head)?;
-        self.judge(index, head).await.map_err(|rejection| rejection.on_route(index))
+        let found = self.route(head)?;
+        let (index, route) = (found.route, &self.routes[found.route]);
+        let mut proved = None;
+        let rejection = match self.judge(&found, route, head, &mut proved).await {
+            Ok(Pass::Nobody(Auth::Optional)) => return Ok(authz::anonymous(index, route)),
+            Ok(Pass::Nobody(_)) => return Ok(authz::public(index, route)),
+            Ok(Pass::Somebody(proved)) => return Ok(authz::permit(index, route, proved)),
+            Err(rejection) => rejection.on_route(index),
+        };
+        if route.observe && rejection.code.is_of_access() {
+            return Ok(authz::observe(index, route, proved, rejection));
+        }
+        Err(rejection)
     }
 
-    async fn judge(&self, index: usize, head: &RequestHead<'_>) -> Result<Grant, Rejection> {
-        let route = &self.routes[index];
+    /// Leaves in `proved` whoever was proved before a rule refused them.
+    async fn judge(
+        &self,
+        found: &Match,
+        route: &Route,
+        head: &RequestHead<'_>,
+        proved: &mut Option<Proved>,
+    ) -> Result<Pass, Rejection> {
         if head.encoded_slash && !route.encoded_slashes {
             return Err(Rejection::new(Code::AmbiguousPath, "an encoded slash"));
         }
         let preflight_passes = route.cors_preflight == CorsPreflight::Forward && head.is_preflight();
         if route.auth == Auth::None || preflight_passes {
-            return Ok(authz::public(index, route));
+            return Ok(Pass::Nobody(Auth::None));
         }
         let presented =
             self.credentials(head).map_err(|rejection| self.authn.counted(rejection, head.client))?;
         if presented.is_empty() {
             return match route.auth {
-                Auth::Optional => Ok(authz::anonymous(index, route)),
+                Auth::Optional => Ok(Pass::Nobody(Auth::Optional)),
                 _ => Err(Rejection::new(Code::Unauthenticated, "no credential")),
             };
         }
-        let proved = self.authn.verify(&presented, head.client, head.received_at).await?;
-        cross_site::check(head, proved.source, self.public_authority.as_deref())?;
-        authz::permit(index, route, proved)
+        let somebody = self.authn.verify(&presented, head.client, head.received_at).await?;
+        cross_site::check(head, somebody.source, self.public_authority.as_deref())?;
+        let leeway = clock::span(self.session.leeway);
+        if let Err(rejection) = authz::judge(route, &somebody, head, &found.captures, leeway) {
+            *proved = Some(somebody);
+            return Err(rejection);
+        }
+        Ok(Pass::Somebody(somebody))
     }
 
-    fn route(&self, head: &RequestHead<'_>) -> Result<usize, Rejection> {
+    fn route(&self, head: &RequestHead<'_>) -> Result<Match, Rejection> {
         match self.table.find(head.host, head.method, head.path) {
-            Found::Route(found) => Ok(found.route),
+            Found::Route(found) => Ok(found),
             Found::None => Err(Rejection::new(Code::NoRoute, "no route matches")),
             Found::Ambiguous => {
                 Err(Rejection::new(Code::AmbiguousPath, "path parameters change which route it is"))

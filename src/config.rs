@@ -14,6 +14,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::access::authz::rules::Rules;
 use crate::access::route::{HostPattern, PathPattern, Table};
 use crate::identity::template::Template;
 
@@ -213,6 +214,10 @@ pub struct Route {
     /// Index into [`Config::upstreams`].
     pub upstream: usize,
     pub auth: Auth,
+    /// What is asked of whoever comes.
+    pub rules: Rules,
+    /// Refusals of access are counted and logged, and not carried out.
+    pub observe: bool,
     /// This route's own identity headers, over those of [`Identity::headers`].
     pub headers: Vec<(HeaderName, Template)>,
     pub strip_prefix: Option<String>,

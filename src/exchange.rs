@@ -85,7 +85,9 @@ impl Exchange {
             Basis::Allowed => Decision::Allowed,
             Basis::Public => Decision::Public,
             Basis::Anonymous => Decision::Anonymous,
+            Basis::Observed(code) => Decision::Observed(code),
         };
+        self.reason = grant.observed().map(|rejection| rejection.reason);
         if let Some(Proved { word, verification, .. }) = grant.proved() {
             self.verification = *verification;
             self.word = Some(Rc::clone(word));

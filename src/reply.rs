@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
-use crate::access::rejection::{Code, Rejection};
+use crate::access::rejection::{Code, Rejection, StepUp};
 use crate::exchange::Exchange;
 use crate::proxy::{ASSERTION, hop};
 use crate::server::framing::Malformed;
@@ -157,7 +157,7 @@ pub fn refusal(rejection: &Rejection, form: Form, request_id: &str) -> Response<
         Form::Grpc => grpc(code),
         Form::Page => page::response(code, request_id),
         Form::Problem => {
-            let mut response = Response::new(problem(code, request_id));
+            let mut response = Response::new(problem(code, request_id, rejection.step_up.as_deref()));
             response.headers_mut().insert(header::CONTENT_TYPE, PROBLEM);
             *response.status_mut() = code.status();
             response
@@ -168,6 +168,9 @@ pub fn refusal(rejection: &Rejection, form: Form, request_id: &str) -> Response<
     if code.status() == StatusCode::UNAUTHORIZED {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
+    if let Some(wanted) = &rejection.step_up {
+        headers.insert(header::WWW_AUTHENTICATE, insufficient(wanted));
+    }
     if code == Code::MethodNotAllowed {
         headers.insert(header::ALLOW, METHODS);
     }
@@ -177,21 +180,35 @@ pub fn refusal(rejection: &Rejection, form: Form, request_id: &str) -> Response<
     response
 }
 
-/// RFC 9457, with the code as a member of its own.
-fn problem(code: Code, request_id: &str) -> Bytes {
-    let body = serde_json::json!({
+/// RFC 9470 section 3.
+fn insufficient(wanted: &StepUp) -> HeaderValue {
+    let challenge = "Bearer error=\"insufficient_user_authentication\"";
+    let challenge = match wanted.max_auth_age {
+        Some(age) => HeaderValue::try_from(format!("{challenge}, max_age=\"{age}\"")).ok(),
+        None => None,
+    };
+    challenge.unwrap_or(HeaderValue::from_static("Bearer error=\"insufficient_user_authentication\""))
+}
+
+/// RFC 9457, with the code as a member of its own, and what is wanted where one can do something
+/// about it.
+fn problem(code: Code, request_id: &str, wanted: Option<&StepUp>) -> Bytes {
+    let mut body = serde_json::json!({
         "code": code.as_str(),
         "title": code.title(),
         "status": code.status().as_u16(),
         "request_id": request_id,
     });
+    if let Some(wanted) = wanted {
+        body["required"] = serde_json::json!(wanted);
+    }
     Bytes::from(body.to_string())
 }
 
 /// A refusal of a request that hyper never saw, whole, for a connection that closes after it.
 #[must_use]
 pub fn raw(code: Code, request_id: &str) -> Vec<u8> {
-    let body = problem(code, request_id);
+    let body = problem(code, request_id, None);
     let status = code.status();
     let mut response = format!(
         "HTTP/1.1 {} {}\r\ncontent-type: application/problem+json\r\ncache-control: no-store\r\n\

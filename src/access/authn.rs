@@ -102,7 +102,8 @@ impl Authn {
     pub fn new(config: &config::Config, shared: Shared, metrics: Arc<metrics::Worker>) -> Rc<Self> {
         let templates = config.identity.headers.clone();
         let in_routes = config.routes.iter().flat_map(|route| &route.headers);
-        let needs_profile = templates.iter().chain(in_routes).any(|(_, template)| template.needs_profile());
+        let needs_profile = templates.iter().chain(in_routes).any(|(_, template)| template.needs_profile())
+            || config.routes.iter().any(|route| route.rules.needs_profile());
         Rc::new(Self {
             expected: jwt::Expected {
                 issuers: config.stytch.issuers.clone(),

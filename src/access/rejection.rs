@@ -1,8 +1,10 @@
 //! Why a request does not pass, and the only mapping from a reason to a status.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use serde::Serialize;
 
 /// The stable names of DESIGN.md section 7: in the response, the log line and the metric alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,6 +42,30 @@ pub enum Code {
 }
 
 impl Code {
+    /// Whether authentication or a rule said so, rather than that the request is malformed or that
+    /// nothing is there: what a route in observe lets pass.
+    #[must_use]
+    pub const fn is_of_access(self) -> bool {
+        matches!(
+            self,
+            Self::Unauthenticated
+                | Self::InvalidCredential
+                | Self::AmbiguousCredential
+                | Self::OrganizationNotAllowed
+                | Self::EmailDomainNotAllowed
+                | Self::RoleNotAllowed
+                | Self::PermissionDenied
+                | Self::ScopeMissing
+                | Self::ClaimMismatch
+                | Self::StepUpRequired
+                | Self::KindNotAllowed
+                | Self::ImpersonationNotAllowed
+                | Self::CrossSiteRequest
+                | Self::StytchUnavailable
+                | Self::KeysUnavailable
+        )
+    }
+
     /// Every code, in the order of their discriminants; metrics count by position in it.
     pub const ALL: [Self; 30] = [
         Self::Unauthenticated,
@@ -191,12 +217,38 @@ pub struct Rejection {
     pub retry_after: Option<Duration>,
     /// Index of the route it was refused on, when one was found.
     pub route: Option<usize>,
+    /// How to sign in so that it passes, with [`Code::StepUpRequired`].
+    pub step_up: Option<Arc<StepUp>>,
+}
+
+/// What a session lacks that its owner can give it by signing in again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct StepUp {
+    /// Types of factor, all of which are wanted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub factors: Vec<String>,
+    /// Factors of two types are wanted.
+    #[serde(skip_serializing_if = "is_false")]
+    pub mfa: bool,
+    /// Seconds that the newest factor may be old.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_auth_age: Option<u64>,
+}
+
+const fn is_false(so: &bool) -> bool {
+    !*so
 }
 
 impl Rejection {
     #[must_use]
     pub const fn new(code: Code, reason: &'static str) -> Self {
-        Self { code, reason, retry_after: None, route: None }
+        Self { code, reason, retry_after: None, route: None, step_up: None }
+    }
+
+    #[must_use]
+    pub fn step_up(mut self, wanted: &Arc<StepUp>) -> Self {
+        self.step_up = Some(Arc::clone(wanted));
+        self
     }
 
     #[must_use]

@@ -16,11 +16,13 @@ use super::{Auth, CorsPreflight, LogFormat, SameSite, Vertical};
 
 mod later;
 mod route;
+mod rules;
 mod server;
 mod upstream;
 
 pub(super) use later::{Cache, ExtAuthz, ForwardAuth, Signin, Webhook};
 pub(super) use route::{EncodedSlashes, Route};
+pub(super) use rules::{Allow, Enforce, Kind, PermissionCheck};
 pub(super) use server::{Admin, Limits, Server};
 pub(super) use upstream::Upstream;
 

@@ -128,6 +128,11 @@ fn openings(config: &Config) -> Vec<String> {
     );
     let unlimited = named(config, |route| route.max_body == MaxBody::Unlimited);
     say(unlimited != "none", format!("routes with bodies of any size: {unlimited}"));
+    let observed = named(config, |route| route.observe);
+    say(
+        observed != "none",
+        format!("routes that let pass what they would refuse (enforce = \"observe\"): {observed}"),
+    );
     let preflights = named(config, |route| route.cors_preflight == CorsPreflight::Forward);
     say(preflights != "none", format!("routes that let CORS preflights pass: {preflights}"));
     let slashes = named(config, |route| route.encoded_slashes);

@@ -13,6 +13,7 @@ use super::{Config, Duration};
 
 mod headers;
 mod route;
+mod rules;
 mod server;
 mod session;
 mod stytch;

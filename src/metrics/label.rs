@@ -33,6 +33,8 @@ pub enum Decision {
     Public,
     /// Passed without a credential where one is optional.
     Anonymous,
+    /// Passed because the route is in observe, which would have refused it.
+    Observed(Code),
     /// Turned back before it reached the upstream.
     Refused(Code),
     /// Let pass, and then the gateway or the upstream failed it.
@@ -40,7 +42,7 @@ pub enum Decision {
 }
 
 impl Decision {
-    pub(super) const COUNT: usize = 3 + 2 * Code::ALL.len();
+    pub(super) const COUNT: usize = 3 + 3 * Code::ALL.len();
 
     /// In the order of [`Decision::index`].
     pub(super) fn all() -> impl Iterator<Item = Self> {
@@ -48,6 +50,7 @@ impl Decision {
             .into_iter()
             .chain(Code::ALL.map(Self::Refused))
             .chain(Code::ALL.map(Self::Failed))
+            .chain(Code::ALL.map(Self::Observed))
     }
 
     pub(super) const fn index(self) -> usize {
@@ -57,6 +60,7 @@ impl Decision {
             Self::Anonymous => 2,
             Self::Refused(code) => 3 + code as usize,
             Self::Failed(code) => 3 + Code::ALL.len() + code as usize,
+            Self::Observed(code) => 3 + 2 * Code::ALL.len() + code as usize,
         }
     }
 
@@ -66,6 +70,7 @@ impl Decision {
             Self::Allowed => "allowed",
             Self::Public => "public",
             Self::Anonymous => "anonymous",
+            Self::Observed(_) => "observed",
             Self::Refused(_) => "refused",
             Self::Failed(_) => "failed",
         }
@@ -76,7 +81,7 @@ impl Decision {
     pub const fn code(self) -> &'static str {
         match self {
             Self::Allowed | Self::Public | Self::Anonymous => "ok",
-            Self::Refused(code) | Self::Failed(code) => code.as_str(),
+            Self::Observed(code) | Self::Refused(code) | Self::Failed(code) => code.as_str(),
         }
     }
 }

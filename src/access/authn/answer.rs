@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::config::Secret;
-use crate::identity::{Identity, Kind, Organization, Profile, Session};
+use crate::identity::{Factor, Identity, Kind, Organization, Profile, Session};
 use crate::stytch::Vertical;
 use crate::stytch::types::Authenticated;
 
@@ -109,5 +109,17 @@ pub(super) fn read_session(object: Map<String, Value>) -> Option<Session> {
         Some(Value::String(at)) => Some(at.parse::<Timestamp>().ok()?.as_second()),
         _ => None,
     };
-    Some(Session { id, roles, object: Value::Object(object), expires_at })
+    let factors = match object.get("authentication_factors") {
+        Some(Value::Array(factors)) => factors.iter().filter_map(read_factor).collect(),
+        _ => Vec::new(),
+    };
+    Some(Session { id, roles, factors, object: Value::Object(object), expires_at })
+}
+
+/// `None` without a type: such a one proves nothing.
+fn read_factor(factor: &Value) -> Option<Factor> {
+    let kind = factor.get("type")?.as_str()?.to_owned();
+    let at = factor.get("last_authenticated_at").and_then(Value::as_str);
+    let last_authenticated_at = at.and_then(|at| at.parse::<Timestamp>().ok()).map(Timestamp::as_millisecond);
+    Some(Factor { kind, last_authenticated_at })
 }

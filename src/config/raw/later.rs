@@ -3,8 +3,6 @@
 //! They are here so that their keys are checked for spelling and shown in the schema. Anything
 //! set in them, other than to its default, is refused as "not available yet".
 
-use std::collections::BTreeMap;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -97,24 +95,6 @@ pub(in crate::config) struct Outlier {
     pub(in crate::config) eject: Option<Period>,
 }
 
-/// Which kind of token a credential is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(inline)]
-pub(in crate::config) enum Kind {
-    Session,
-    M2m,
-    ConnectedApp,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(inline)]
-pub(in crate::config) enum Enforce {
-    On,
-    Observe,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub(in crate::config) enum OnUnauthenticated {
@@ -124,52 +104,6 @@ pub(in crate::config) enum OnUnauthenticated {
     SignIn,
     #[serde(rename = "401")]
     Unauthorized,
-}
-
-/// Who may come: every rule given here must hold.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(in crate::config) struct Allow {
-    /// Ids or slugs of organizations, or a `{name}` that the route captures.
-    pub(in crate::config) organizations: Option<Vec<String>>,
-    /// Roles of which the session must have one.
-    pub(in crate::config) roles: Option<Vec<String>>,
-    /// What Stytch's RBAC policy must permit.
-    pub(in crate::config) permission: Option<Permission>,
-    /// Scopes that the token must have, all of them.
-    pub(in crate::config) scopes: Option<Vec<String>>,
-    /// Custom claims and the value, or list of values, of which one must be equal.
-    pub(in crate::config) claims: Option<BTreeMap<String, serde_json::Value>>,
-    /// Domains of which the verified e-mail address must have one.
-    pub(in crate::config) email_domains: Option<Vec<String>>,
-    /// Types of authentication factor that the session must have, all of them.
-    pub(in crate::config) factors: Option<Vec<String>>,
-    /// Whether the session must have factors of at least two types.
-    pub(in crate::config) mfa: Option<bool>,
-    /// How long ago a factor may have been used last.
-    pub(in crate::config) max_auth_age: Option<Period>,
-    /// `false` refuses sessions of an impersonator.
-    pub(in crate::config) impersonated: Option<bool>,
-}
-
-/// What Stytch's RBAC policy must permit.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(in crate::config) struct Permission {
-    /// The resource's id.
-    pub(in crate::config) resource: String,
-    /// The action on it.
-    pub(in crate::config) action: String,
-    /// Who judges: this gateway with a copy of the policy, or Stytch. By default `"local"`.
-    pub(in crate::config) check: Option<PermissionCheck>,
-}
-
-#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(inline)]
-pub(in crate::config) enum PermissionCheck {
-    Local,
-    Remote,
 }
 
 /// Sign-in pages served by the gateway.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::later::{Allow, Enforce, Kind, OnUnauthenticated};
+use super::later::OnUnauthenticated;
+use super::rules::{Allow, Enforce, Kind};
 use super::{Auth, CorsPreflight, Period, SizeLimit};
 
 /// Which requests go where, and who may send them.
@@ -27,11 +28,9 @@ pub(in crate::config) struct Route {
     /// Whether a session is required, optional (told to the upstream where there is one), or not looked for.
     pub(in crate::config) auth: Auth,
     /// Which kinds of credential may come.
-    #[schemars(extend("x-later" = true))]
     pub(in crate::config) kinds: Vec<Kind>,
     /// Who may come: every rule given here must hold.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-later" = true))]
     pub(in crate::config) allow: Option<Allow>,
     /// Identity headers of this route, on top of those of `[identity]`.
     pub(in crate::config) headers: BTreeMap<String, String>,
@@ -49,7 +48,6 @@ pub(in crate::config) struct Route {
     /// What becomes of a path with `%2F` in it: refused, or kept as it is.
     pub(in crate::config) encoded_slashes: EncodedSlashes,
     /// Whether refusals are carried out, or only counted and logged.
-    #[schemars(extend("x-later" = true))]
     pub(in crate::config) enforce: Enforce,
     /// What a browser without a session gets. Until sign-in pages are available, `"auto"` means the same as `"401"`.
     #[schemars(extend("x-later" = ["sign_in"]))]

@@ -3,7 +3,7 @@
 use http::Method;
 
 use super::headers::templates;
-use super::{Findings, is_token, positive};
+use super::{Findings, is_token, positive, rules};
 use crate::access::route::{HostPattern, PathPattern, Table, capture_names};
 use crate::config::problems::{KeyPath, Problems, nearest};
 use crate::config::raw::EncodedSlashes;
@@ -22,7 +22,7 @@ pub(super) fn routes(raw: &raw::Raw, findings: &mut Findings) -> (Vec<Route>, Ta
         if let Some(position) = reader.upstream_position() {
             used[position] = true;
         }
-        routes.extend(reader.route(&mut findings.problems).map(|route| (index, route)));
+        routes.extend(reader.route(findings).map(|route| (index, route)));
     }
     let table = table(&routes, &mut findings.problems);
     for (name, _) in raw.upstreams.keys().zip(used).filter(|(_, used)| !used) {
@@ -59,14 +59,21 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn route(&self, problems: &mut Problems) -> Option<Route> {
-        let host = self.host(problems);
-        let path = self.path(problems);
-        if let (Some(host), Some(path)) = (&host, &path)
-            && let Err(error) = capture_names(host, path)
-        {
-            problems.add(&self.key, error.to_string());
+    fn route(&self, findings: &mut Findings) -> Option<Route> {
+        let host = self.host(&mut findings.problems);
+        let path = self.path(&mut findings.problems);
+        let captured = match (&host, &path) {
+            (Some(host), Some(path)) => findings.problems.keep(&self.key, capture_names(host, path)),
+            _ => None,
+        };
+        let rules = rules::Reader {
+            route: self.raw,
+            key: &self.key,
+            vertical: self.all.stytch.vertical,
+            captured: captured.unwrap_or_default(),
         }
+        .rules(findings);
+        let problems = &mut findings.problems;
         let methods = self.methods(problems);
         let upstream = self.upstream(problems);
         let headers = templates(&self.raw.headers, &self.key.key("headers"), problems);
@@ -79,6 +86,8 @@ impl Reader<'_> {
             methods: methods?,
             upstream: upstream?,
             auth: self.raw.auth,
+            rules,
+            observe: self.raw.enforce == raw::Enforce::Observe,
             headers,
             strip_prefix,
             timeouts,

@@ -8,7 +8,7 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use crate::identity::{Identity, Kind};
+use crate::identity::Identity;
 use crate::metrics::{Decision, Verification};
 
 /// Longer hosts and paths are cut here, and end in `…`: a client chooses them.
@@ -101,7 +101,7 @@ pub(super) fn end(line: &mut Vec<u8>, outcome: &Outcome<'_>) {
 pub fn who(line: &mut Vec<u8>, identity: &Identity) {
     let subject = |of: &str| Some(identity.subject.as_str()).filter(|subject| subject.starts_with(of));
     line.extend_from_slice(b"\"kind\":");
-    string(line, kind(identity.kind));
+    string(line, identity.kind.as_str());
     line.extend_from_slice(b",\"member_id\":");
     optional(line, subject("member-"));
     line.extend_from_slice(b",\"user_id\":");
@@ -115,14 +115,6 @@ pub fn who(line: &mut Vec<u8>, identity: &Identity) {
 /// [`who`] of nobody.
 pub const NOBODY: &[u8] =
     br#""kind":null,"member_id":null,"user_id":null,"client_id":null,"organization_id":null"#;
-
-const fn kind(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Session => "session",
-        Kind::M2m => "m2m",
-        Kind::ConnectedApp => "connected_app",
-    }
-}
 
 /// Formats times, remembering the second it formatted last.
 #[derive(Debug, Default)]
@@ -258,7 +250,7 @@ mod tests {
 
     use super::*;
     use crate::access::rejection::Code;
-    use crate::identity::Client;
+    use crate::identity::{Client, Kind};
 
     const REQUEST: Request<'_> = Request {
         time: SystemTime::UNIX_EPOCH,
