@@ -121,8 +121,9 @@ fn ask_livez(address: SocketAddr) -> anyhow::Result<()> {
     let about = || format!("asking http://{address}/livez");
     let mut stream = TcpStream::connect_timeout(&address, HEALTH_TIMEOUT).with_context(about)?;
     stream.set_write_timeout(Some(HEALTH_TIMEOUT))?;
-    write!(stream, "GET /livez HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")
-        .with_context(about)?;
+    // In one piece: a peer may answer and close after the first.
+    let question = format!("GET /livez HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(question.as_bytes()).with_context(about)?;
     let mut answer = Vec::new();
     // Only the status line matters; a peer that is no gateway may send anything, or drop by drop.
     while !answer.contains(&b'\n') && answer.len() < 256 {
