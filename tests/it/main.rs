@@ -16,6 +16,7 @@ mod keys;
 mod operation;
 mod outages;
 mod program;
+mod rules;
 mod sessions;
 mod tidy;
 mod upstreams;

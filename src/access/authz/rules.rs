@@ -17,8 +17,8 @@ use crate::access::route::Captures;
 use crate::clock;
 use crate::identity::{Identity, Kind};
 
-/// How ids of organizations begin (REFERENCE.md section 10).
-const ID: &str = "organization-";
+/// How ids of organizations begin (REFERENCE.md section 2).
+const IDS: [&str; 2] = ["organization-test-", "organization-live-"];
 
 /// Everything a route asks of whoever comes, in the order it is judged.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -251,7 +251,8 @@ impl Allowed {
             Self::Captured(index, _) => context.captures.at(*index, context.host, context.path),
         };
         let (Some(organization), Some(name)) = (&context.identity.organization, name) else { return false };
-        let known = if name.starts_with(ID) { &organization.id } else { &organization.slug };
+        let is_id = IDS.iter().any(|prefix| name.starts_with(prefix));
+        let known = if is_id { &organization.id } else { &organization.slug };
         !name.is_empty() && known == name
     }
 }

@@ -16,6 +16,7 @@ fn member() -> Identity {
         session: Some(Session {
             id: "member-session-1".into(),
             roles: vec!["admin".into(), "a,b".into()],
+            factors: Vec::new(),
             object: json!({"started_at": "2026-11-21T09:00:00Z", "authentication_factors": [{"type": "email_otp"}]}),
             expires_at: Some(1_795_280_400),
         }),
