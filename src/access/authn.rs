@@ -2,8 +2,8 @@
 //!
 //! What holds: a cached word is used only while its token, the key set it was verified with, its
 //! session and its age all still allow it; only authentication is cached, never a decision;
-//! a JWT reaches Stytch only with a good signature of this project; what could not be checked is
-//! neither a pass nor a refusal.
+//! a JWT reaches Stytch only with a good signature of this project; an access token proves nothing
+//! where only sessions may come from; what could not be checked is neither a pass nor a refusal.
 
 use std::cell::{Cell, RefCell};
 use std::hash::{BuildHasher, RandomState};
@@ -16,21 +16,19 @@ use arrayvec::ArrayVec;
 use http::HeaderName;
 use quick_cache::unsync::Cache;
 
-use self::answer::{Answer, SessionState};
-use self::checker::Verdict;
+use self::answer::SessionState;
 use self::memory::{Key, Sought, grown_as_needed};
 pub use self::word::{Fresh, Word};
 use self::word::{Heard, Said};
-use super::credential::{Credential, MAX_PRESENTED, Presented, Source, Token};
+use super::credential::{MAX_PRESENTED, Presented, Source, Token};
 use super::rejection::{Code, Rejection};
 use crate::clock;
 use crate::config;
 use crate::identity::template::Template;
 use crate::identity::{Identity, Kind};
 use crate::limiter::Limiter;
+use crate::metrics;
 pub use crate::metrics::Verification;
-use crate::metrics::{self, LocalFallback};
-use crate::stytch;
 
 pub mod answer;
 pub mod checker;
@@ -39,6 +37,7 @@ pub mod jwt;
 pub mod keys;
 mod memory;
 pub mod registry;
+mod remote;
 mod word;
 
 /// Credentials whose signature failed, remembered by each worker.
@@ -48,6 +47,7 @@ const REFUSED: usize = 10_000;
 const REFRESH_AT: f64 = 0.7;
 const REFRESH_SPREAD: f64 = 0.2;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+const EXPIRED: &str = "the access token has expired";
 
 /// A proved identity, and how it was proved.
 pub struct Proved {
@@ -148,6 +148,7 @@ impl Authn {
         if let [credential] = presented.as_slice()
             && let Some(word) = self.remembered(credential.token.as_bytes())
             && self.passes(&word, now)
+            && may_come_from(&word, credential.source).is_ok()
         {
             self.refresh_ahead(&word, credential.token, now);
             return Ok(Proved { word, verification: Verification::Cache, source: credential.source });
@@ -178,12 +179,17 @@ impl Authn {
             let source = credential.source;
             match self.locally(credential.token, now).await? {
                 Local::Proved(word, verification) => {
+                    may_come_from(&word, source)?;
                     if proved.is_none() {
                         self.refresh_ahead(&word, credential.token, now);
                     }
                     proved = Some(agreeing(proved, Proved { word, verification, source })?);
                 }
-                Local::Old(word) => open.push((credential, Some(word))),
+                Local::Old(word) => {
+                    may_come_from(&word, source)?;
+                    may_be_asked_about(&word, now)?;
+                    open.push((credential, Some(word)));
+                }
                 Local::Unknown => open.push((credential, None)),
             }
         }
@@ -262,63 +268,18 @@ impl Authn {
         Err(Rejection::new(Code::InvalidCredential, "the key id is not in the key set"))
     }
 
-    /// Asks Stytch about a credential that could be real.
-    async fn ask(
-        self: &Rc<Self>,
-        credential: &Credential<'_>,
-        known: Option<Rc<Word>>,
-        client: IpAddr,
-        now: i64,
-    ) -> Result<Proved, Rejection> {
-        let token = credential.token;
-        if known.as_ref().is_some_and(|word| word.identity.kind != Kind::Session) {
-            return Err(Rejection::new(Code::InvalidCredential, "the access token has expired"));
-        }
-        if known.is_none()
-            && let Some(wait) = self.shared.limiter.exceeded(client)
-        {
-            return Err(rate_limited(wait));
-        }
-        if let (Token::Jwt(_), Some(word)) = (token, &known) {
-            let is_stale = now >= word.heard_at.saturating_add(clock::span(self.settings.max_staleness));
-            self.metrics.local_fallback(if is_stale { LocalFallback::Stale } else { LocalFallback::Expired });
-        }
-        // As old as that is too old: see `passes`.
-        let not_before = now - clock::span(self.settings.max_staleness) + 1;
-        match self.shared.checker.ask(question(token), not_before).await {
-            Verdict::Live(answer) => {
-                let keys = known.map_or(0, |word| word.keys);
-                let word = self.remember_answer(token, &answer, keys);
-                let source = credential.source;
-                if clock::unix_millis() >= word.session_ends {
-                    return Err(Rejection::new(Code::InvalidCredential, "the session has ended"));
-                }
-                Ok(Proved { word, verification: Verification::Stytch, source })
-            }
-            Verdict::Refused => {
-                if let Some(word) = known {
-                    self.shared.registry.revoke(&word.identity);
-                }
-                self.forget(token, now);
-                Err(Rejection::new(Code::InvalidCredential, "Stytch refuses the session"))
-            }
-            Verdict::Unavailable { retry_after } => match known {
-                Some(word) if self.within_grace(&word, now) => {
-                    let source = credential.source;
-                    Ok(Proved { word, verification: Verification::Stale, source })
-                }
-                _ => Err(Rejection::new(Code::StytchUnavailable, "Stytch could not be asked")
-                    .retry_after(retry_after)),
-            },
-        }
-    }
-
     /// Everything that must hold for a remembered word to let its bearer pass.
     fn passes(&self, word: &Word, now: i64) -> bool {
         now < word.passes_until
             && !word.state.is_revoked()
             && self.keys_still_hold(word)
-            && (!self.needs_profile || now - word.profile_at < self.profile_ttl)
+            && (!self.waits_for_profile(word.kind) || now - word.profile_at < self.profile_ttl)
+    }
+
+    /// Of whom an access token is, no answer tells more than the token: headers that need a profile
+    /// are left out.
+    fn waits_for_profile(&self, kind: Kind) -> bool {
+        self.needs_profile && kind == Kind::Session
     }
 
     fn keys_still_hold(&self, word: &Word) -> bool {
@@ -335,33 +296,9 @@ impl Authn {
         } else {
             now < word.heard_at.saturating_add(staleness).saturating_add(grace)
         };
-        recent_enough && word.is_alive(now) && (!self.needs_profile || word.identity.profile.is_some())
-    }
-
-    fn refresh_ahead(self: &Rc<Self>, word: &Rc<Word>, token: Token<'_>, now: i64) {
-        if now < word.refresh_from || word.refreshing.get() || !self.settings.refresh_ahead {
-            return;
-        }
-        word.refreshing.set(true);
-        let (this, word, question) = (Rc::clone(self), Rc::clone(word), question(token));
-        tokio::task::spawn_local(async move {
-            let asked = question.clone();
-            let token = match &asked {
-                stytch::Credential::Jwt(jwt) => Token::Jwt(jwt.as_bytes()),
-                stytch::Credential::Token(token) => Token::Opaque(token.as_bytes()),
-            };
-            match this.shared.checker.ask(question, word.heard_at + 1).await {
-                Verdict::Live(answer) => drop(this.remember_answer(token, &answer, word.keys)),
-                Verdict::Refused => {
-                    this.shared.registry.revoke(&word.identity);
-                    this.forget(token, clock::unix_millis());
-                }
-                Verdict::Unavailable { retry_after } => {
-                    tokio::time::sleep(retry_after).await;
-                    word.refreshing.set(false);
-                }
-            }
-        });
+        recent_enough
+            && word.is_alive(now)
+            && (!self.waits_for_profile(word.kind) || word.identity.profile.is_some())
     }
 
     fn remembered(&self, token: &[u8]) -> Option<Rc<Word>> {
@@ -380,9 +317,9 @@ impl Authn {
         let expires = verified.expires_at.saturating_mul(1000).saturating_add(leeway);
         let mut identity = verified.identity;
         if identity.kind != Kind::Session && now >= expires {
-            return Err(Rejection::new(Code::InvalidCredential, "the access token has expired"));
+            return Err(Rejection::new(Code::InvalidCredential, EXPIRED));
         }
-        let state = self.shared.registry.state(&identity);
+        let state = self.shared.registry.state(&identity, &remote::text(jwt));
         let learned = state.profile().filter(|_| self.needs_profile);
         identity.profile = learned.as_ref().map(|learned| Arc::clone(&learned.profile));
         let word = Rc::new(self.word(
@@ -399,53 +336,29 @@ impl Authn {
         Ok(word)
     }
 
-    /// Takes down an answer under the credential it was asked about and under the opaque token it
-    /// names, which prove the same.
-    fn remember_answer(&self, token: Token<'_>, answer: &Answer, keys: u64) -> Rc<Word> {
-        let state = self.shared.registry.state(&answer.identity);
-        if let Some(profile) = &answer.identity.profile {
-            state.learn(Arc::clone(profile), answer.heard_at);
-        }
-        let heard = Heard { at: answer.heard_at, expires: i64::MAX, keys, profile_at: answer.heard_at };
-        let mut known = self.known.borrow_mut();
-        let same = answer.session_token.expose().as_bytes();
-        if same != token.as_bytes() {
-            let word =
-                self.word(Arc::clone(&answer.identity), Arc::clone(&state), Heard { keys: 0, ..heard });
-            known.insert(Key(same.into()), Rc::new(word));
-        }
-        let word = self.word(Arc::clone(&answer.identity), state, heard);
-        word.fresh.replace(Some(Box::new(Fresh {
-            session_token: answer.session_token.clone(),
-            session_jwt: answer.session_jwt.clone(),
-            expires_at: answer.identity.session.as_ref().and_then(|session| session.expires_at),
-        })));
-        let word = Rc::new(word);
-        known.insert(Key(token.as_bytes().into()), Rc::clone(&word));
-        word
-    }
-
     fn word(&self, identity: Arc<Identity>, state: Arc<SessionState>, heard: Heard) -> Word {
-        let session_ends = identity
-            .session
-            .as_ref()
-            .and_then(|session| session.expires_at)
-            .map_or(i64::MAX, |at| at.saturating_mul(1000));
+        let session_ends = match &identity.session {
+            Some(session) => session.expires_at.map_or(i64::MAX, |at| at.saturating_mul(1000)),
+            None => heard.expires,
+        };
         let share = REFRESH_AT + REFRESH_SPREAD * clock::jitter();
         let after = |from: i64, span: i64| from.saturating_add((span as f64 * share) as i64);
-        let (oldest, mut refresh_from) = match identity.kind {
-            Kind::Session => {
-                let staleness = clock::span(self.settings.max_staleness);
-                (heard.at.saturating_add(staleness), after(heard.at, staleness))
-            }
-            Kind::M2m | Kind::ConnectedApp => (i64::MAX, i64::MAX),
+        let staleness = clock::span(self.settings.max_staleness);
+        let kind = identity.kind;
+        let oldest = match kind {
+            Kind::Session | Kind::ConnectedApp => heard.at.saturating_add(staleness),
+            Kind::M2m => i64::MAX,
         };
-        if self.needs_profile && identity.kind == Kind::Session {
+        // A token that ends before its word gets old has nothing to be refreshed for.
+        let ends_first = kind != Kind::Session && session_ends <= oldest;
+        let mut refresh_from = if ends_first { i64::MAX } else { after(heard.at, staleness) };
+        if self.waits_for_profile(kind) {
             refresh_from = refresh_from.min(after(heard.profile_at, self.profile_ttl));
         }
         let said = Said::of(&identity, &self.templates);
         Word {
             identity,
+            kind,
             said,
             state,
             heard_at: heard.at,
@@ -459,11 +372,6 @@ impl Authn {
         }
     }
 
-    fn forget(&self, token: Token<'_>, now: i64) {
-        self.known.borrow_mut().remove(&Sought(token.as_bytes()));
-        self.remember_refused(token.as_bytes(), now);
-    }
-
     fn remember_refused(&self, token: &[u8], now: i64) {
         let until = now + clock::span(self.settings.negative_ttl);
         self.refused.borrow_mut().insert(self.hasher.hash_one(token), until);
@@ -474,12 +382,23 @@ impl Authn {
     }
 }
 
-/// Only tokens whose bytes were checked get here, so nothing is lost.
-fn question(token: Token<'_>) -> stytch::Credential {
-    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    match token {
-        Token::Jwt(jwt) => stytch::Credential::Jwt(text(jwt)),
-        Token::Opaque(token) => stytch::Credential::Token(text(token)),
+/// Where an access token may come from is narrower than where a session may (DESIGN.md section 4).
+fn may_come_from(word: &Word, source: Source) -> Result<(), Rejection> {
+    match word.kind {
+        Kind::M2m | Kind::ConnectedApp if !source.takes_access_tokens() => {
+            Err(Rejection::new(Code::InvalidCredential, "an access token in a cookie or a query"))
+        }
+        Kind::Session | Kind::M2m | Kind::ConnectedApp => Ok(()),
+    }
+}
+
+/// Whether an old word could be made younger. An access token ends at its time, and of an M2M token
+/// Stytch tells nothing before that.
+fn may_be_asked_about(word: &Word, now: i64) -> Result<(), Rejection> {
+    match word.kind {
+        Kind::Session => Ok(()),
+        Kind::ConnectedApp if now < word.session_ends => Ok(()),
+        Kind::ConnectedApp | Kind::M2m => Err(Rejection::new(Code::InvalidCredential, EXPIRED)),
     }
 }
 
@@ -487,7 +406,8 @@ fn question(token: Token<'_>) -> stytch::Credential {
 fn agreeing(first: Option<Proved>, next: Proved) -> Result<Proved, Rejection> {
     let Some(first) = first else { return Ok(next) };
     let (one, other) = (&first.word.identity, &next.word.identity);
-    if one.kind == other.kind && one.subject == other.subject && one.organization == other.organization {
+    let same_person = one.subject == other.subject && one.organization == other.organization;
+    if one.kind == other.kind && same_person && one.client == other.client {
         return Ok(first);
     }
     Err(Rejection::new(Code::AmbiguousCredential, "two credentials prove different identities"))

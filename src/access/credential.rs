@@ -27,6 +27,18 @@ pub enum Source {
     Query,
 }
 
+impl Source {
+    /// Whether an access token may come this way. Browsers attach cookies by themselves, and a query
+    /// stands in logs: both are for sessions (RFC 6750 section 5.3, RFC 9700 section 4.3.2).
+    #[must_use]
+    pub const fn takes_access_tokens(self) -> bool {
+        match self {
+            Self::Bearer | Self::Header => true,
+            Self::Cookie | Self::Query => false,
+        }
+    }
+}
+
 /// The two forms a credential can have, in the bytes that the client sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Token<'a> {

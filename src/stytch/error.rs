@@ -34,7 +34,7 @@ pub enum Error {
 
 /// Refusals of a session (REFERENCE.md section 8). A name that is not here is not understood, and
 /// what is not understood is never a refusal.
-const REFUSALS: [&str; 11] = [
+const REFUSALS: [&str; 12] = [
     "session_not_found",
     "invalid_session_token",
     "unable_to_parse_session_jwt",
@@ -46,6 +46,9 @@ const REFUSALS: [&str; 11] = [
     "member_not_found",
     "organization_not_found",
     "incompatible_session_type",
+    // Of introspection: the token's app is gone, or is one that Stytch talks to with its own secret
+    // alone. In either case no answer about the token is ever to be had.
+    "invalid_client",
 ];
 
 const OWN_CREDENTIALS: [&str; 7] = [
@@ -86,5 +89,11 @@ impl Error {
 /// An answer that lacks what it must have.
 #[must_use]
 pub fn incomplete() -> Error {
-    Error::Shape(serde::de::Error::custom("the session lacks an id, a subject or an organization"))
+    Error::Shape(serde::de::Error::custom("an id, a subject or an organization is missing"))
+}
+
+/// Introspection has no error for a token that is over: it says so (RFC 7662 section 2.2).
+#[must_use]
+pub fn inactive() -> Error {
+    Error::Refused { error_type: "inactive".to_owned() }
 }

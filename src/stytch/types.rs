@@ -50,9 +50,25 @@ pub struct Whoami {
     pub project_id: String,
 }
 
-/// REFERENCE.md section 8.
+/// `oauth2/introspect` (RFC 7662 section 2.2, REFERENCE.md 6.2). Of a token that is not active
+/// nothing else is told.
+#[derive(Debug, Deserialize)]
+pub struct Introspected {
+    pub active: bool,
+    #[serde(default)]
+    pub sub: String,
+    #[serde(default)]
+    pub client_id: String,
+    #[serde(default)]
+    pub scope: String,
+    #[serde(default, rename = "https://stytch.com/organization")]
+    pub organization: Value,
+}
+
+/// REFERENCE.md section 8; the OAuth endpoints have a name of their own for the type (6.1).
 #[derive(Debug, Deserialize)]
 pub struct ErrorBody {
     pub status_code: u16,
+    #[serde(alias = "error")]
     pub error_type: String,
 }

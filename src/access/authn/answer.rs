@@ -1,4 +1,4 @@
-//! Stytch's word about a session: read from an API answer, or from a session claim.
+//! Stytch's word about a session or an access token: read from an API answer, or from a claim.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::config::Secret;
-use crate::identity::{Factor, Identity, Kind, Organization, Profile, Session};
+use crate::identity::{Client, Factor, Identity, Kind, Organization, Profile, Session};
 use crate::stytch::Vertical;
-use crate::stytch::types::Authenticated;
+use crate::stytch::types::{Authenticated, Introspected};
 
 /// What is known of a session beyond one credential; shared by all that speak of it.
 #[derive(Debug, Default)]
@@ -47,12 +47,19 @@ impl SessionState {
     }
 }
 
-/// An answer of `sessions/authenticate`.
+/// An answer of `sessions/authenticate` or of `oauth2/introspect`.
 #[derive(Debug)]
 pub struct Answer {
     pub identity: Arc<Identity>,
     /// Unix milliseconds at which the question was put: the word is at least that young.
     pub heard_at: i64,
+    /// The session's credentials as of now; none where there is no session.
+    pub renewed: Option<Renewed>,
+}
+
+/// Credentials of a session, as Stytch returned them.
+#[derive(Debug)]
+pub struct Renewed {
     pub session_token: Secret,
     pub session_jwt: Secret,
 }
@@ -87,10 +94,57 @@ impl Answer {
         Some(Self {
             identity: Arc::new(identity),
             heard_at,
-            session_token: Secret::new(session_token),
-            session_jwt: Secret::new(session_jwt),
+            renewed: Some(Renewed {
+                session_token: Secret::new(session_token),
+                session_jwt: Secret::new(session_jwt),
+            }),
         })
     }
+
+    /// What introspection says of an active token. Custom claims are in the token alone.
+    #[must_use]
+    pub fn introspected(told: Introspected, heard_at: i64) -> Self {
+        let identity = Identity {
+            kind: Kind::ConnectedApp,
+            subject: told.sub,
+            organization: read_organization(&told.organization),
+            session: None,
+            client: Some(Client { id: told.client_id, scopes: scopes(&told.scope) }),
+            claims: Map::new(),
+            profile: None,
+        };
+        Self { identity: Arc::new(identity), heard_at, renewed: None }
+    }
+}
+
+/// The identity of an access token as of an answer about it: with the scopes that it still has.
+/// `None` when the answer is about somebody else. An answer may leave the organization unsaid, which
+/// Stytch's own examples do.
+pub(super) fn confirmed(token: &Identity, answer: &Identity) -> Option<Identity> {
+    let (of_token, of_answer) = (token.client.as_ref()?, answer.client.as_ref()?);
+    let told = answer.organization.as_ref();
+    let same_organization =
+        told.is_none_or(|told| token.organization.as_ref().is_some_and(|known| known.id == told.id));
+    if token.subject != answer.subject || of_token.id != of_answer.id || !same_organization {
+        return None;
+    }
+    let mut identity = token.clone();
+    if let Some(client) = &mut identity.client {
+        client.scopes.retain(|scope| of_answer.scopes.contains(scope));
+    }
+    Some(identity)
+}
+
+/// The words of a `scope` claim (RFC 6749 section 3.3).
+pub(super) fn scopes(claim: &str) -> Vec<String> {
+    claim.split_ascii_whitespace().map(str::to_owned).collect()
+}
+
+/// The organization claim of a token or an answer; `None` without an id.
+pub(super) fn read_organization(claim: &Value) -> Option<Organization> {
+    let text = |name| claim.get(name).and_then(Value::as_str);
+    let id = text("organization_id").filter(|id| !id.is_empty())?;
+    Some(Organization { id: id.to_owned(), slug: text("slug").unwrap_or_default().to_owned() })
 }
 
 /// The session claim of a JWT, or the session object of an answer: they differ in the id's name.

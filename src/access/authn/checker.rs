@@ -1,4 +1,4 @@
-//! The one place that asks Stytch about sessions, for all workers.
+//! The one place that asks Stytch about sessions and access tokens, for all workers.
 //!
 //! What holds: concurrent questions about one credential are one call; an answer is remembered and
 //! shared; a refused credential stays refused for a while, in a pool of its own that cannot push
@@ -23,6 +23,7 @@ use super::registry::Registry;
 use crate::clock;
 use crate::metrics::{CallOutcome, Metrics};
 use crate::readiness::{Pending, Readiness};
+use crate::stytch::types::Introspected;
 use crate::stytch::{self, Client, Credential, Error, Vertical};
 
 /// Calls under way at once; more wait their turn.
@@ -34,6 +35,9 @@ const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 /// What a client is told to wait when nothing better is known.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// The endpoints, as metrics name them.
+const AUTHENTICATE: &str = "sessions_authenticate";
+const INTROSPECT: &str = "oauth2_introspect";
 const OWN_CREDENTIALS: &str = "stytch credentials";
 /// Between two looks whether Stytch accepts our own credentials again.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
@@ -168,7 +172,8 @@ impl Checker {
         }
         let answer = self.known.get(credential)?;
         // The last word about a session may have been said about another of its credentials.
-        let holds = answer.heard_at >= not_before && !self.registry.is_revoked(&answer.identity);
+        let is_revoked = self.registry.is_revoked(&answer.identity, credential.text());
+        let holds = answer.heard_at >= not_before && !is_revoked;
         holds.then(|| Verdict::Live(Arc::clone(answer)))
     }
 
@@ -179,7 +184,7 @@ impl Checker {
             let vertical = self.vertical;
             let metrics = Arc::clone(&self.metrics);
             self.calls.push(Box::pin(async move {
-                let call = AssertUnwindSafe(authenticate(&client, vertical, &credential, &metrics));
+                let call = AssertUnwindSafe(call(&client, vertical, &credential, &metrics));
                 let result = call.catch_unwind().await.unwrap_or(Err(Error::Timeout));
                 (credential, result)
             }));
@@ -190,16 +195,16 @@ impl Checker {
         let verdict = match result {
             Ok(answer) => {
                 self.backoff.clear();
-                self.configured();
+                self.heard_about(credential);
                 let answer = Arc::new(answer);
                 self.known.insert(credential.clone(), Arc::clone(&answer));
                 Verdict::Live(answer)
             }
             Err(Error::Refused { .. }) => {
                 self.backoff.clear();
-                self.configured();
+                self.heard_about(credential);
                 if let Some((_, answer)) = self.known.remove(credential) {
-                    self.registry.revoke(&answer.identity);
+                    self.registry.revoke(&answer.identity, credential.text());
                 }
                 self.refused.insert(credential.clone(), Instant::now() + self.negative_ttl);
                 Verdict::Refused
@@ -210,6 +215,14 @@ impl Checker {
             let _ = reply.send(verdict.clone());
         }
         self.start_calls();
+    }
+
+    /// Our own credentials go with questions about sessions alone.
+    fn heard_about(&mut self, credential: &Credential) {
+        match credential {
+            Credential::Jwt(_) | Credential::Token(_) => self.configured(),
+            Credential::AccessToken { .. } => {}
+        }
     }
 
     /// Stytch accepts our own credentials.
@@ -238,14 +251,14 @@ impl Checker {
                 RETRY_AFTER
             }
             _ => {
-                tracing::warn!(error = %Chain(error), "a session could not be checked");
+                tracing::warn!(error = %Chain(error), "a credential could not be checked");
                 RETRY_AFTER
             }
         }
     }
 }
 
-async fn authenticate(
+async fn call(
     client: &Client,
     vertical: Vertical,
     credential: &Credential,
@@ -253,12 +266,23 @@ async fn authenticate(
 ) -> Result<Answer, Error> {
     let started = Instant::now();
     let asked_at = clock::unix_millis();
-    let result = client.authenticate(credential).await.and_then(|authenticated| {
-        Answer::read(authenticated, vertical, asked_at).ok_or_else(stytch::error::incomplete)
-    });
+    let session =
+        |authenticated| Answer::read(authenticated, vertical, asked_at).ok_or_else(stytch::error::incomplete);
+    let (endpoint, result) = match credential {
+        Credential::Jwt(jwt) => (AUTHENTICATE, client.authenticate_jwt(jwt).await.and_then(session)),
+        Credential::Token(token) => (AUTHENTICATE, client.authenticate_token(token).await.and_then(session)),
+        Credential::AccessToken { token, client_id } => {
+            let told = client.introspect(token, client_id).await;
+            (INTROSPECT, told.and_then(|told| introspected(told, asked_at)))
+        }
+    };
     let outcome = result.as_ref().map_or_else(CallOutcome::from, |_| CallOutcome::Ok);
-    metrics.stytch_call("sessions_authenticate", outcome, started.elapsed());
+    metrics.stytch_call(endpoint, outcome, started.elapsed());
     result
+}
+
+fn introspected(told: Introspected, asked_at: i64) -> Result<Answer, Error> {
+    if told.active { Ok(Answer::introspected(told, asked_at)) } else { Err(stytch::error::inactive()) }
 }
 
 /// Waits until Stytch accepts the project id and the secret.

@@ -1,7 +1,7 @@
 //! A JWT of this project, verified here.
 //!
-//! What holds: RS256 and nothing else; every claim of REFERENCE.md 4.1 is checked; the kinds are
-//! told apart strictly by their claims, because they share key set, issuer and audience (4.3);
+//! What holds: RS256 and nothing else; every claim of REFERENCE.md 4.1, 6.1 and 6.2 is checked; the
+//! kinds are told apart strictly by their claims, because they share key set, issuer and audience (4.3);
 //! what can be refused without the signature is, since the signature is what costs. Nothing in
 //! the header names a key but `kid`, and nothing is ever fetched because of a token's contents.
 
@@ -11,9 +11,9 @@ use jsonwebtoken::Algorithm;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::answer::read_session;
+use super::answer::{read_organization, read_session, scopes};
 use super::keys::KeySet;
-use crate::identity::{Client, Identity, Kind, Organization};
+use crate::identity::{Client, Identity, Kind};
 use crate::stytch::Vertical;
 
 /// Longest encoded header: `alg`, `kid` and `typ` need about 100 bytes.
@@ -197,6 +197,8 @@ fn session_identity(
     })
 }
 
+/// A machine acts for nobody but itself, so its token names no organization; a Connected App acts
+/// for someone of the project's own vertical.
 fn client_identity(
     subject: String,
     organization: Option<Value>,
@@ -206,30 +208,33 @@ fn client_identity(
     let Some(Value::String(scope)) = claims.remove("scope") else {
         return Err(Error::Refused("neither a session nor scopes"));
     };
-    let scopes = scope.split_ascii_whitespace().map(str::to_owned).collect();
-    let organization = organization.as_ref().and_then(read_organization);
-    let (kind, id) = match claims.remove("client_id") {
-        None if subject.starts_with("m2m-client-") => (Kind::M2m, subject.clone()),
-        Some(Value::String(id)) if id.starts_with("connected-app-") => {
-            let person = match vertical {
-                Vertical::B2b => subject.starts_with("member-") && organization.is_some(),
-                Vertical::Consumer => subject.starts_with("user-"),
+    let (kind, id, organization) = match claims.remove("client_id") {
+        None if subject.starts_with("m2m-client-") && organization.is_none() => {
+            (Kind::M2m, subject.clone(), None)
+        }
+        Some(Value::String(id)) if is_app(&id) => {
+            let (person, organization) = match vertical {
+                Vertical::B2b => {
+                    let organization = organization.as_ref().and_then(read_organization);
+                    (subject.starts_with("member-") && organization.is_some(), organization)
+                }
+                Vertical::Consumer => (subject.starts_with("user-") && organization.is_none(), None),
             };
             if !person {
                 return Err(Error::Refused("a Connected App's token for nobody of this vertical"));
             }
-            (Kind::ConnectedApp, id)
+            (Kind::ConnectedApp, id, organization)
         }
         _ => return Err(Error::Refused("the token is of no kind that is known")),
     };
-    let client = Some(Client { id, scopes });
+    let client = Some(Client { id, scopes: scopes(&scope) });
     Ok(Identity { kind, subject, organization, session: None, client, claims: custom(claims), profile: None })
 }
 
-fn read_organization(claim: &Value) -> Option<Organization> {
-    let text = |name| claim.get(name).and_then(Value::as_str);
-    let id = text("organization_id").filter(|id| !id.is_empty())?;
-    Some(Organization { id: id.to_owned(), slug: text("slug").unwrap_or_default().to_owned() })
+/// REFERENCE.md section 10: a prefix and a UUID, and so nothing that a form would have to escape.
+fn is_app(client_id: &str) -> bool {
+    client_id.starts_with("connected-app-")
+        && client_id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 fn custom(mut claims: Map<String, Value>) -> Map<String, Value> {

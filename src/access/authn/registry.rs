@@ -1,10 +1,11 @@
-//! Sessions by id, so that what is learned of one reaches every credential that speaks of it.
+//! Sessions by id, so that what is learned of one reaches every credential that speaks of it. An
+//! access token has no session: what is learned of it reaches every worker that knows it.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::answer::SessionState;
-use crate::identity::Identity;
+use crate::identity::{Identity, Kind};
 
 /// Entries above which the dead ones are looked for.
 const FIRST_PURGE: usize = 1024;
@@ -26,23 +27,23 @@ struct Sessions {
 }
 
 impl Registry {
-    /// The state of an identity's session; one of its own for an identity without a session.
-    pub fn state(&self, identity: &Identity) -> Arc<SessionState> {
-        let Some(session) = &identity.session else { return Arc::default() };
-        self.lock().state(&session.id)
+    /// The state of what an identity, proved by this token, stands and falls with; one of its own
+    /// for what Stytch cannot end.
+    pub fn state(&self, identity: &Identity, token: &str) -> Arc<SessionState> {
+        id(identity, token).map_or_else(Arc::default, |id| self.lock().state(id))
     }
 
-    /// Whether Stytch has said no to this session, about whichever credential.
-    pub fn is_revoked(&self, identity: &Identity) -> bool {
-        let Some(session) = &identity.session else { return false };
-        self.lock().by_id.get(&session.id).and_then(Weak::upgrade).is_some_and(|state| state.is_revoked())
+    /// Whether Stytch has said no to this session, about whichever credential, or to this token.
+    pub fn is_revoked(&self, identity: &Identity, token: &str) -> bool {
+        let Some(id) = id(identity, token) else { return false };
+        self.lock().by_id.get(id).and_then(Weak::upgrade).is_some_and(|state| state.is_revoked())
     }
 
-    /// Stytch has said no: every credential of this session ends here.
-    pub fn revoke(&self, identity: &Identity) {
-        let Some(session) = &identity.session else { return };
+    /// Stytch has said no: every credential of this session ends here, or this token.
+    pub fn revoke(&self, identity: &Identity, token: &str) {
+        let Some(id) = id(identity, token) else { return };
         let mut sessions = self.lock();
-        let state = sessions.state(&session.id);
+        let state = sessions.state(id);
         if state.is_revoked() {
             return;
         }
@@ -55,6 +56,16 @@ impl Registry {
 
     fn lock(&self) -> MutexGuard<'_, Sessions> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The session's id, or the signature of a token that is revoked by itself. Nothing revokes an M2M
+/// token before its time.
+fn id<'a>(identity: &'a Identity, token: &'a str) -> Option<&'a str> {
+    match identity.kind {
+        Kind::Session => identity.session.as_ref().map(|session| session.id.as_str()),
+        Kind::ConnectedApp => token.rsplit('.').next(),
+        Kind::M2m => None,
     }
 }
 

@@ -8,13 +8,15 @@ use http::{HeaderName, HeaderValue};
 
 use super::answer::SessionState;
 use crate::config::Secret;
-use crate::identity::Identity;
 use crate::identity::template::Template;
+use crate::identity::{Identity, Kind};
 use crate::telemetry::access_log;
 
 /// Stytch's word about one credential.
 pub struct Word {
     pub identity: Arc<Identity>,
+    /// The identity's, to be had without looking at it.
+    pub(super) kind: Kind,
     pub said: Said,
     pub(super) state: Arc<SessionState>,
     /// Unix milliseconds: when Stytch gave its word.
