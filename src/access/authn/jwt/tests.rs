@@ -149,6 +149,15 @@ fn kinds_are_told_by_their_claims_alone() {
         (json!({ "sub": "m2m-client-1" }), None),
         (json!({ "sub": "m2m-client-1", "scope": ["a"] }), None),
         (json!({ "sub": "m2m-client-1", "scope": "a", "client_id": "m2m-client-1" }), None),
+        (json!({ "sub": "m2m-client-1", "scope": "a", "client_id": "connected-app-1" }), None),
+        (
+            json!({ "sub": "m2m-client-1", "scope": "a", "https://stytch.com/organization": organization }),
+            None,
+        ),
+        (changed(app.clone(), json!({ "scope": null })), None),
+        (changed(app.clone(), json!({ "scope": ["a"] })), None),
+        (changed(app.clone(), json!({ "client_id": "connected-app-1&token=x" })), None),
+        (changed(app.clone(), json!({ "https://stytch.com/session": null, "sub": "m2m-client-1" })), None),
         (changed(app.clone(), json!({ "client_id": "other" })), None),
         (changed(app.clone(), json!({ "sub": "user-1" })), None),
         (changed(app.clone(), json!({ "https://stytch.com/organization": null })), None),
@@ -169,6 +178,14 @@ fn verticals_do_not_mix() {
     let user = json!({ "sub": "user-1", "https://stytch.com/session": session });
     assert!(consumer(user.clone()).unwrap().identity.organization.is_none());
     assert!(consumer(changed(user.clone(), json!({ "sub": "member-1" }))).is_err());
+    let app = json!({ "sub": "user-1", "client_id": "connected-app-1", "scope": "a" });
+    assert_eq!(consumer(app.clone()).unwrap().identity.kind, Kind::ConnectedApp);
+    for change in [
+        json!({ "sub": "member-1" }),
+        json!({ "https://stytch.com/organization": { "organization_id": "o" } }),
+    ] {
+        assert!(consumer(changed(app.clone(), change.clone())).is_err(), "{change}");
+    }
     assert!(
         consumer(changed(user, json!({ "https://stytch.com/organization": { "organization_id": "o" } })))
             .is_err()
