@@ -69,12 +69,14 @@ pub struct Stytch {
     /// Without a trailing slash.
     pub api_url: Uri,
     /// Every `iss` accepted: `stytch.com/<project_id>`, the API's own URL when it is a custom
-    /// domain, and the configured extra ones (REFERENCE.md 4.1).
+    /// domain, the project's domain, and the configured extra ones (REFERENCE.md 4.1, 6.2).
     pub issuers: Vec<String>,
     pub public_token: Option<String>,
     pub timeout: Duration,
     pub jwks_refresh: Duration,
     pub policy_refresh: Duration,
+    /// The project's own domain as an origin, without a trailing slash: the authorization server of
+    /// Connected Apps.
     pub domain: Option<String>,
     pub key_cache_file: Option<PathBuf>,
 }

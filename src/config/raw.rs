@@ -99,9 +99,10 @@ pub(super) struct Stytch {
     /// How often the RBAC policy is fetched again, in the background.
     #[schemars(extend("x-later" = true))]
     pub(super) policy_refresh: Period,
-    /// The project's own domain, for Connected Apps.
+    /// The project's own domain, where Connected Apps get their tokens, such as `login.example.com`. Routes that admit
+    /// Connected Apps need it, and tokens may name it as their issuer.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-later" = true))]
+    #[schemars(example = "login.example.com")]
     pub(super) domain: Option<String>,
     /// A file that keeps the last good keys across restarts. By default none is kept.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -114,6 +114,15 @@ fn of_the_project() {
                 "stytch.api_url: user names and passwords do not belong in this URL",
             ),
             ("api_url = \"https://:80\"", "stytch.api_url: \"https://:80\" names no host"),
+            (
+                "domain = \"login.example.com/oauth\"",
+                "stytch.domain: \"login.example.com/oauth\" is not a domain; write one such as \"login.example.com\"",
+            ),
+            ("domain = \"http://login.example.com\"", "stytch.domain: must be https: people sign in there"),
+            (
+                "domain = \"u:p@example.com\"",
+                "stytch.domain: this is not a domain; write one such as \"login.example.com\"",
+            ),
             ("timeout = \"0s\"", "stytch.timeout: must be longer than 0s"),
             (
                 "issuers = [\"\"]",
@@ -457,7 +466,6 @@ fn what_is_not_available_yet_is_never_accepted_in_silence() {
         let message = format!("{key}: not available yet in this version; remove it");
         assert_eq!(told(section, lines), [message], "for {lines:?} in {section}");
     };
-    later("[stytch]", "domain = \"login.example.com\"", "stytch.domain");
     later("[stytch]", "policy_refresh = \"1m\"", "stytch.policy_refresh");
     later("[server.tls]", "cert = \"x\"\nkey = \"y\"", "server.tls");
     later("[server]", "proxy_protocol = true", "server.proxy_protocol");

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::urls::Origin;
+use super::urls::{Origin, quoted};
 use super::{Findings, positive};
 use crate::config::problems::{KeyPath, Problems};
 use crate::config::{Secret, Stytch, Vertical, raw};
@@ -18,6 +18,7 @@ pub(super) fn stytch(raw: &raw::Stytch, findings: &mut Findings) -> Option<Stytc
     let timeout = positive(raw.timeout, &KeyPath::of("stytch.timeout"), problems);
     let jwks_refresh = positive(raw.jwks_refresh, &KeyPath::of("stytch.jwks_refresh"), problems);
     let policy_refresh = raw.policy_refresh.0;
+    let domain = domain(raw, problems);
     check_issuers(raw, problems);
     let key_cache_file = key_cache_file(raw, problems);
     if raw.public_token.is_some() {
@@ -31,6 +32,7 @@ pub(super) fn stytch(raw: &raw::Stytch, findings: &mut Findings) -> Option<Stytc
     if api_url != TEST_API && api_url != LIVE_API {
         issuers.push(api_url);
     }
+    issuers.extend(domain.clone());
     issuers.extend(raw.issuers.iter().cloned());
     issuers.dedup();
     Some(Stytch {
@@ -43,7 +45,7 @@ pub(super) fn stytch(raw: &raw::Stytch, findings: &mut Findings) -> Option<Stytc
         timeout,
         jwks_refresh,
         policy_refresh,
-        domain: None,
+        domain,
         key_cache_file,
     })
 }
@@ -131,6 +133,22 @@ fn api(raw: &raw::Stytch, project_id: Option<&str>, problems: &mut Problems) -> 
         _ => problems.add(&key, "must begin with https://"),
     }
     Some(origin)
+}
+
+/// As an origin: a name alone stands for https, which the API's documents write too.
+fn domain(raw: &raw::Stytch, problems: &mut Problems) -> Option<String> {
+    let key = KeyPath::of("stytch.domain");
+    let text = raw.domain.as_ref()?;
+    let url = if text.contains("://") { text.clone() } else { format!("https://{text}") };
+    let Ok(origin) = Origin::parse(&url) else {
+        let message = format!("{} is not a domain; write one such as \"login.example.com\"", quoted(text));
+        problems.add(&key, message);
+        return None;
+    };
+    if origin.scheme != "https" && !(origin.scheme == "http" && origin.is_loopback()) {
+        problems.add(&key, "must be https: people sign in there");
+    }
+    Some(origin.to_string().to_ascii_lowercase())
 }
 
 fn check_issuers(raw: &raw::Stytch, problems: &mut Problems) {
