@@ -46,8 +46,9 @@ pub enum Credential {
     Jwt(String),
     /// Likewise.
     Token(String),
-    /// Of a Connected App, as `oauth2/introspect` takes it.
-    AccessToken { token: String, client_id: String },
+    /// Of a Connected App, as `oauth2/introspect` takes it, with what it says itself: an answer must
+    /// agree.
+    AccessToken { token: String, client_id: String, subject: String, organization_id: Option<String> },
 }
 
 impl Credential {

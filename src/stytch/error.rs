@@ -89,7 +89,9 @@ impl Error {
 /// An answer that lacks what it must have.
 #[must_use]
 pub fn incomplete() -> Error {
-    Error::Shape(serde::de::Error::custom("an id, a subject or an organization is missing"))
+    Error::Shape(serde::de::Error::custom(
+        "an id, a subject or an organization is missing, or another than was asked about",
+    ))
 }
 
 /// Introspection has no error for a token that is over: it says so (RFC 7662 section 2.2).

@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 
 use crate::config::Secret;
 use crate::identity::{Client, Factor, Identity, Kind, Organization, Profile, Session};
-use crate::stytch::Vertical;
 use crate::stytch::types::{Authenticated, Introspected};
+use crate::stytch::{Credential, Vertical};
 
 /// What is known of a session beyond one credential; shared by all that speak of it.
 #[derive(Debug, Default)]
@@ -101,38 +101,38 @@ impl Answer {
         })
     }
 
-    /// What introspection says of an active token. Custom claims are in the token alone.
+    /// What introspection says of an active token. Custom claims are in the token alone. `None` when
+    /// it is about somebody else than `asked` says. An answer may leave the organization unsaid, as
+    /// Stytch's own examples do.
     #[must_use]
-    pub fn introspected(told: Introspected, heard_at: i64) -> Self {
+    pub fn introspected(told: Introspected, asked: &Credential, heard_at: i64) -> Option<Self> {
+        let Credential::AccessToken { client_id, subject, organization_id, .. } = asked else { return None };
+        let organization = read_organization(&told.organization);
+        let same = organization.as_ref().is_none_or(|told| organization_id.as_ref() == Some(&told.id));
+        if told.client_id != *client_id || told.sub != *subject || !same {
+            return None;
+        }
         let identity = Identity {
             kind: Kind::ConnectedApp,
             subject: told.sub,
-            organization: read_organization(&told.organization),
+            organization,
             session: None,
             client: Some(Client { id: told.client_id, scopes: scopes(&told.scope) }),
             claims: Map::new(),
             profile: None,
         };
-        Self { identity: Arc::new(identity), heard_at, renewed: None }
+        Some(Self { identity: Arc::new(identity), heard_at, renewed: None })
     }
 }
 
-/// The identity of an access token as of an answer about it: with the scopes that it still has.
-/// `None` when the answer is about somebody else. An answer may leave the organization unsaid, which
-/// Stytch's own examples do.
-pub(super) fn confirmed(token: &Identity, answer: &Identity) -> Option<Identity> {
-    let (of_token, of_answer) = (token.client.as_ref()?, answer.client.as_ref()?);
-    let told = answer.organization.as_ref();
-    let same_organization =
-        told.is_none_or(|told| token.organization.as_ref().is_some_and(|known| known.id == told.id));
-    if token.subject != answer.subject || of_token.id != of_answer.id || !same_organization {
-        return None;
-    }
+/// The identity of an access token, with those of its scopes that an answer about it names too.
+pub(super) fn confirmed(token: &Identity, answer: &Identity) -> Identity {
     let mut identity = token.clone();
     if let Some(client) = &mut identity.client {
-        client.scopes.retain(|scope| of_answer.scopes.contains(scope));
+        let still = answer.client.as_ref().map_or(&[][..], |client| &client.scopes);
+        client.scopes.retain(|scope| still.contains(scope));
     }
-    Some(identity)
+    identity
 }
 
 /// The words of a `scope` claim (RFC 6749 section 3.3).

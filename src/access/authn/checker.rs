@@ -271,9 +271,9 @@ async fn call(
     let (endpoint, result) = match credential {
         Credential::Jwt(jwt) => (AUTHENTICATE, client.authenticate_jwt(jwt).await.and_then(session)),
         Credential::Token(token) => (AUTHENTICATE, client.authenticate_token(token).await.and_then(session)),
-        Credential::AccessToken { token, client_id } => {
+        Credential::AccessToken { token, client_id, .. } => {
             let told = client.introspect(token, client_id).await;
-            (INTROSPECT, told.and_then(|told| introspected(told, asked_at)))
+            (INTROSPECT, told.and_then(|told| introspected(told, credential, asked_at)))
         }
     };
     let outcome = result.as_ref().map_or_else(CallOutcome::from, |_| CallOutcome::Ok);
@@ -281,8 +281,11 @@ async fn call(
     result
 }
 
-fn introspected(told: Introspected, asked_at: i64) -> Result<Answer, Error> {
-    if told.active { Ok(Answer::introspected(told, asked_at)) } else { Err(stytch::error::inactive()) }
+fn introspected(told: Introspected, asked: &Credential, asked_at: i64) -> Result<Answer, Error> {
+    if !told.active {
+        return Err(stytch::error::inactive());
+    }
+    Answer::introspected(told, asked, asked_at).ok_or_else(stytch::error::incomplete)
 }
 
 /// Waits until Stytch accepts the project id and the secret.

@@ -101,8 +101,11 @@ impl Authn {
         let keys = known.map_or(0, |word| word.keys);
         let word = match (&answer.renewed, known) {
             (Some(renewed), _) => self.session_word(token, answer, renewed, keys),
-            (None, Some(known)) => self.confirmed_word(answer, known)?,
-            (None, None) => return Err(foreign_answer()),
+            (None, Some(known)) => self.confirmed_word(answer, known),
+            (None, None) => {
+                let rejection = Rejection::new(Code::StytchUnavailable, "an answer about an unknown token");
+                return Err(rejection.retry_after(RETRY_AFTER));
+            }
         };
         let word = Rc::new(word);
         self.known.borrow_mut().insert(Key(token.as_bytes().into()), Rc::clone(&word));
@@ -133,15 +136,15 @@ impl Authn {
     }
 
     /// An answer about an access token makes its word younger, and never prolongs the token.
-    fn confirmed_word(&self, answer: &Answer, known: &Word) -> Result<Word, Rejection> {
-        let identity = answer::confirmed(&known.identity, &answer.identity).ok_or_else(foreign_answer)?;
+    fn confirmed_word(&self, answer: &Answer, known: &Word) -> Word {
+        let identity = answer::confirmed(&known.identity, &answer.identity);
         let heard = Heard {
             at: answer.heard_at,
             expires: known.session_ends,
             keys: known.keys,
             profile_at: known.profile_at,
         };
-        Ok(self.word(Arc::new(identity), Arc::clone(&known.state), heard))
+        self.word(Arc::new(identity), Arc::clone(&known.state), heard)
     }
 
     /// Ends what the credential stands for, here and wherever else it is known.
@@ -157,11 +160,14 @@ impl Authn {
 /// What Stytch is asked about a credential, of which so much is known.
 fn question(token: Token<'_>, known: Option<&Word>) -> stytch::Credential {
     let app = known.map(|word| &*word.identity).filter(|identity| identity.kind == Kind::ConnectedApp);
-    let client = app.and_then(|identity| identity.client.as_ref());
-    match (token, client) {
-        (Token::Jwt(jwt), Some(client)) => {
-            stytch::Credential::AccessToken { token: text(jwt).into_owned(), client_id: client.id.clone() }
-        }
+    let of_app = app.and_then(|identity| Some((identity, identity.client.as_ref()?)));
+    match (token, of_app) {
+        (Token::Jwt(jwt), Some((identity, client))) => stytch::Credential::AccessToken {
+            token: text(jwt).into_owned(),
+            client_id: client.id.clone(),
+            subject: identity.subject.clone(),
+            organization_id: identity.organization.as_ref().map(|organization| organization.id.clone()),
+        },
         (Token::Jwt(jwt), None) => stytch::Credential::Jwt(text(jwt).into_owned()),
         (Token::Opaque(token), _) => stytch::Credential::Token(text(token).into_owned()),
     }
@@ -170,8 +176,4 @@ fn question(token: Token<'_>, known: Option<&Word>) -> stytch::Credential {
 /// Only tokens whose bytes were checked get here, so nothing is lost.
 pub(super) fn text(token: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(token)
-}
-
-fn foreign_answer() -> Rejection {
-    Rejection::new(Code::StytchUnavailable, "Stytch's answer is about another token").retry_after(RETRY_AFTER)
 }
