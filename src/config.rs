@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::access::authz::rules::Rules;
 use crate::access::route::{HostPattern, PathPattern, Table};
 use crate::identity::template::Template;
+use crate::protected_resource::Announced;
 
 mod environment;
 mod layer;
@@ -54,6 +55,8 @@ pub struct Config {
     pub routes: Vec<Arc<Route>>,
     /// Finds the route of a request; it holds none that tie.
     pub table: Table,
+    /// What OAuth clients are told of these routes.
+    pub announced: Announced,
     pub rate_limit: RateLimit,
     pub telemetry: Telemetry,
     /// Every file whose change may change this configuration: settings and secrets.

@@ -4,6 +4,8 @@
 //! endpoint a request is for is found once, from the same normal path that routes are found by;
 //! endpoints are logged and counted like any request, under a label of their own.
 
+mod resource_metadata;
+
 use http::{Request, Response};
 use hyper::body::Incoming;
 
@@ -18,6 +20,8 @@ const BASE: &str = "/_stytch";
 /// What a reserved path is for. Each has a file of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Endpoint {
+    /// What OAuth clients are told of routes that admit Connected Apps.
+    ResourceMetadata,
     /// Nothing stands there: 404, and never an upstream's to answer.
     Nothing,
 }
@@ -36,14 +40,15 @@ impl Visit {
     /// None where the path is not reserved. What the settings switch off is not there.
     #[must_use]
     pub fn of(host: &str, path: &str, config: &Config) -> Option<Self> {
-        let endpoint = Endpoint::at(path, config)?;
+        let about_routes = || config.announced.find(host, path).map(|_| Endpoint::ResourceMetadata);
+        let endpoint = Endpoint::at(path, config).or_else(about_routes)?;
         Some(Self { endpoint, host: host.to_owned(), path: path.to_owned() })
     }
 }
 
 impl Endpoint {
     /// Those that count under a label.
-    pub const LABELLED: [Self; 0] = [];
+    pub const LABELLED: [Self; 1] = [Self::ResourceMetadata];
 
     fn at(path: &str, _config: &Config) -> Option<Self> {
         is_reserved(path).then_some(Self::Nothing)
@@ -53,6 +58,7 @@ impl Endpoint {
     #[must_use]
     pub const fn label(self) -> Option<&'static str> {
         match self {
+            Self::ResourceMetadata => Some("/.well-known/oauth-protected-resource"),
             Self::Nothing => None,
         }
     }
@@ -69,6 +75,7 @@ pub async fn serve(visit: Visit, arrival: Arrival, request: Request<Incoming>) -
     let asked = Asked { method: request.method(), host: &visit.host, path: &visit.path };
     let passage = arrival.begin(&asked, Some(visit.endpoint));
     match visit.endpoint {
+        Endpoint::ResourceMetadata => resource_metadata::answer(&visit, passage, &request),
         Endpoint::Nothing => {
             let rejection = Rejection::new(Code::NoRoute, "a reserved path");
             passage.refuse(&rejection, request.method(), request.headers())

@@ -23,6 +23,7 @@ pub mod access;
 // and the request goes on, or is turned back.
 pub mod client;
 pub mod identity;
+pub mod protected_resource;
 pub mod reply;
 pub mod site;
 pub mod upstream;

@@ -90,6 +90,9 @@ impl Passage {
     pub fn refuse(mut self, rejection: &Rejection, method: &Method, headers: &HeaderMap) -> Response<Reply> {
         self.exchange.refused(rejection);
         let mut response = reply::refusal(rejection, Form::of(method, headers), self.ids.request_id());
+        if let Some(challenge) = self.site().config.announced.challenge(rejection) {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
         self.forget_refused(rejection, headers, response.headers_mut());
         if method == Method::CONNECT {
             // What follows may be meant for the tunnel that did not come about.

@@ -10,7 +10,9 @@ use super::problems::{KeyPath, Problems};
 use super::raw::Raw;
 use super::units::Period;
 use super::{Config, Duration};
+use crate::protected_resource::Announced;
 
+mod connected_apps;
 mod headers;
 mod route;
 mod rules;
@@ -42,19 +44,23 @@ pub(super) fn config(raw: &Raw, findings: &mut Findings) -> Option<Config> {
     let (routes, table) = route::routes(raw, findings);
     let rate_limit = telemetry::rate_limit(&raw.rate_limit, findings);
     let telemetry = telemetry::telemetry(&raw.telemetry, findings);
+    connected_apps::connected_apps(&routes, raw, findings);
     session::cookie_note(&raw.session.cookies, server.as_ref(), &mut findings.notes);
     if let Some(identity) = &identity {
         headers::notes(identity, &routes, raw.stytch.vertical, &mut findings.notes);
     }
 
+    let (stytch, server) = (stytch?, server?);
+    let routes: Vec<_> = routes.into_iter().map(Arc::new).collect();
     let config = Config {
-        stytch: stytch?,
-        server: server?,
+        announced: Announced::new(&routes, server.public_url.as_ref(), stytch.domain.as_deref()),
+        stytch,
+        server,
         admin: admin?,
         session: session?,
         identity: identity?,
         upstreams: upstreams.into_iter().map(Arc::new).collect(),
-        routes: routes.into_iter().map(Arc::new).collect(),
+        routes,
         table,
         rate_limit: rate_limit?,
         telemetry: telemetry?,

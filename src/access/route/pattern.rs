@@ -90,6 +90,25 @@ pub fn capture_names<'p>(host: &'p HostPattern, path: &'p PathPattern) -> Result
 }
 
 impl HostPattern {
+    /// The one host it is for, where it names one.
+    #[must_use]
+    pub fn exact(&self) -> Option<&str> {
+        match &self.0 {
+            Hosts::Exact(host) => Some(host),
+            Hosts::Any | Hosts::Labels(_) => None,
+        }
+    }
+
+    /// Whether it is for this host, in the spelling that requests are brought into.
+    #[must_use]
+    pub fn matches(&self, host: &str) -> bool {
+        match &self.0 {
+            Hosts::Any => true,
+            Hosts::Exact(exact) => **exact == *host,
+            Hosts::Labels(parts) => super::match_labels(parts, host).is_some(),
+        }
+    }
+
     /// The names of its labels, from left to right.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let parts = if let Hosts::Labels(parts) = &self.0 { parts.as_slice() } else { &[] };
@@ -101,6 +120,23 @@ impl PathPattern {
     /// The names of its segments, from left to right.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.parts.iter().filter_map(Part::name)
+    }
+
+    /// The beginning that every path it matches has in common, without a slash at its end: what may
+    /// stand in a quoted string and for itself in a URL.
+    #[must_use]
+    pub fn literal_prefix(&self) -> String {
+        let mut prefix = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Literal(text) if !text.is_empty() && !text.contains(['"', '\\']) => {
+                    prefix.push('/');
+                    prefix.push_str(text);
+                }
+                Part::Literal(_) | Part::Name(_) => break,
+            }
+        }
+        prefix
     }
 
     /// The segments before a closing `*`; a closing slash is an empty last one.
