@@ -16,6 +16,7 @@ mod forwarded;
 mod hop;
 mod identity;
 mod jwt;
+mod kinds;
 mod paths;
 
 /// The rows of each class, as far as they are this module's.
@@ -31,7 +32,7 @@ const WITH_OTHER_PARTS: [(&str, &str); 13] = [
     ("d05", "HTTP/2"),
     ("d27", "forward-auth"),
     ("e15", "nothing: there are no regular expressions"),
-    ("e17", "nothing: request bodies are not looked at"),
+    ("e17", "nothing: request bodies are not looked at, and so no rule matches a JSON-RPC method"),
     ("i37", "nothing: what an attacker could time is local work of microseconds, and Stytch is not asked"),
     ("l19", "the shared cache; within one gateway, l18"),
     ("l21", "webhooks"),

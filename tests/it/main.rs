@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what helps a test may fail as a test does")]
 
+mod access_tokens;
 mod attacks;
 mod binary;
 mod client;
