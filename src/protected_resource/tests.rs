@@ -1,3 +1,5 @@
+//! What is announced of which routes, and to whom; what refusals say.
+
 use super::*;
 use crate::config;
 

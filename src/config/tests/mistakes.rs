@@ -461,6 +461,19 @@ fn rules_that_nobody_could_meet_are_mistakes() {
 }
 
 #[test]
+fn routes_for_connected_apps_need_the_addresses_that_clients_are_told() {
+    let told = told("[[routes]]", "kinds = [\"session\", \"connected_app\"]");
+    let expected = [
+        "stytch.domain: missing; route \"/*\" admits Connected Apps, which are told that they get their tokens there",
+        "server.public_url: missing; route \"/*\" admits Connected Apps, which are told that the route is there",
+    ];
+    assert_eq!(told.len(), 2, "{told:?}");
+    for complaint in expected {
+        assert!(told.iter().any(|line| line.ends_with(complaint)), "{complaint}: {told:?}");
+    }
+}
+
+#[test]
 fn what_is_not_available_yet_is_never_accepted_in_silence() {
     let later = |section: &str, lines: &str, key: &str| {
         let message = format!("{key}: not available yet in this version; remove it");
