@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderValue, Uri};
+use http::{HeaderValue, StatusCode, Uri};
 use serde_json::json;
 
 use crate::access::authz::rules::Rule;
@@ -142,12 +142,15 @@ impl Announced {
     #[must_use]
     pub fn challenge(&self, rejection: &Rejection) -> Option<HeaderValue> {
         let challenge = self.challenges.get(rejection.route?)?;
-        let error = match rejection.code {
-            Code::ScopeMissing => Some("insufficient_scope"),
-            _ if !challenge.takes_access_tokens => return None,
-            Code::Unauthenticated => None,
-            Code::InvalidCredential | Code::AmbiguousCredential => Some("invalid_token"),
-            _ => return None,
+        let is_401 = rejection.code.status() == StatusCode::UNAUTHORIZED;
+        let error = if rejection.code == Code::ScopeMissing {
+            Some("insufficient_scope")
+        } else if !is_401 || !challenge.takes_access_tokens {
+            return None;
+        } else if rejection.code == Code::Unauthenticated {
+            None
+        } else {
+            Some("invalid_token")
         };
         let parameters = [
             ("error", error),
