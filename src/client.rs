@@ -237,7 +237,8 @@ pub fn is_forwarding_header(name: &HeaderName) -> bool {
 
 /// Whether it says that the request is really for something else, or of another method, as some
 /// frameworks believe: it was judged by its own.
-fn names_another_target(name: &HeaderName) -> bool {
+#[must_use]
+pub fn names_another_target(name: &HeaderName) -> bool {
     const NAMES: &[&str] = &[
         "forwarded",
         "x-original-*",

@@ -57,6 +57,8 @@ pub struct Config {
     pub table: Table,
     /// What OAuth clients are told of these routes.
     pub announced: Announced,
+    /// Whether trusted proxies are told what may pass (`forward_auth.enabled`).
+    pub forward_auth: bool,
     pub rate_limit: RateLimit,
     pub telemetry: Telemetry,
     /// Every file whose change may change this configuration: settings and secrets.
@@ -216,8 +218,9 @@ pub struct Route {
     pub path: PathPattern,
     /// None: every method.
     pub methods: Option<Vec<Method>>,
-    /// Index into [`Config::upstreams`].
-    pub upstream: usize,
+    /// Index into [`Config::upstreams`]. None where the gateway only answers whether a request may
+    /// pass, and forwards none.
+    pub upstream: Option<usize>,
     pub auth: Auth,
     /// What is asked of whoever comes.
     pub rules: Rules,

@@ -14,14 +14,24 @@ use crate::config::Config;
 use crate::passage::{Arrival, Asked};
 use crate::reply::Reply;
 
+mod auth;
+
 /// Where the gateway's own pages and endpoints live.
-const BASE: &str = "/_stytch";
+pub(crate) const BASE: &str = "/_stytch";
+/// What Envoy puts before the path of the request it asks about.
+const EXT_AUTHZ: &str = "/_stytch/auth/ext_authz";
 
 /// What a reserved path is for. Each has a file of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Endpoint {
     /// What OAuth clients are told of routes that admit Connected Apps.
     ResourceMetadata,
+    /// Forward auth: whether a request that a proxy in front was sent may pass.
+    Auth,
+    /// The same for proxies that hand a redirect to the browser.
+    AuthRedirect,
+    /// The same for Envoy, which asks by the request line itself.
+    ExtAuthz,
     /// Nothing stands there: 404, and never an upstream's to answer.
     Nothing,
 }
@@ -47,11 +57,19 @@ impl Visit {
 }
 
 impl Endpoint {
-    /// Those that count under a label.
-    pub const LABELLED: [Self; 1] = [Self::ResourceMetadata];
+    /// What they count under.
+    pub const LABELS: [&'static str; 2] = ["/.well-known/oauth-protected-resource", "_auth"];
 
-    fn at(path: &str, _config: &Config) -> Option<Self> {
-        is_reserved(path).then_some(Self::Nothing)
+    fn at(path: &str, config: &Config) -> Option<Self> {
+        if !is_reserved(path) {
+            return None;
+        }
+        Some(match &path[BASE.len()..] {
+            "/auth" if config.forward_auth => Self::Auth,
+            "/auth/redirect" if config.forward_auth => Self::AuthRedirect,
+            _ if config.forward_auth && is_below(path, EXT_AUTHZ) => Self::ExtAuthz,
+            _ => Self::Nothing,
+        })
     }
 
     /// What logs and metrics call it in the place of a route; none for what is not there.
@@ -59,9 +77,14 @@ impl Endpoint {
     pub const fn label(self) -> Option<&'static str> {
         match self {
             Self::ResourceMetadata => Some("/.well-known/oauth-protected-resource"),
+            Self::Auth | Self::AuthRedirect | Self::ExtAuthz => Some("_auth"),
             Self::Nothing => None,
         }
     }
+}
+
+fn is_below(path: &str, prefix: &str) -> bool {
+    path.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// Parameters are no part of the name for servers that know of them.
@@ -72,11 +95,18 @@ fn is_reserved(path: &str) -> bool {
 
 /// Answers a request for a reserved path.
 pub async fn serve(visit: Visit, arrival: Arrival, request: Request<Incoming>) -> Response<Reply> {
-    let asked = Asked { method: request.method(), host: &visit.host, path: &visit.path };
-    let passage = arrival.begin(&asked, Some(visit.endpoint));
     match visit.endpoint {
-        Endpoint::ResourceMetadata => resource_metadata::answer(&visit, passage, &request),
+        Endpoint::ResourceMetadata => {
+            let asked = Asked { method: request.method(), host: &visit.host, path: &visit.path };
+            let passage = arrival.begin(&asked, Some(visit.endpoint));
+            resource_metadata::answer(&visit, passage, &request)
+        }
+        // Until there are sign-in pages, there is nowhere to redirect to.
+        Endpoint::Auth | Endpoint::AuthRedirect => auth::serve(visit, None, arrival, request).await,
+        Endpoint::ExtAuthz => auth::serve(visit, Some(EXT_AUTHZ), arrival, request).await,
         Endpoint::Nothing => {
+            let asked = Asked { method: request.method(), host: &visit.host, path: &visit.path };
+            let passage = arrival.begin(&asked, Some(visit.endpoint));
             let rejection = Rejection::new(Code::NoRoute, "a reserved path");
             passage.refuse(&rejection, request.method(), request.headers())
         }

@@ -36,7 +36,7 @@ pub mod cookies;
 pub mod hop;
 pub mod ids;
 pub mod sieve;
-mod target;
+pub(crate) mod target;
 pub mod tunnel;
 
 /// Headers that the gateway adds to a request, about.
@@ -118,7 +118,6 @@ impl Door {
         Ok(match judged {
             Ok((grant, rewritten)) => {
                 passage.exchange.granted(&grant);
-                passage.exchange.forwarded();
                 self.forward(&parts, body, &grant, rewritten, passage).await
             }
             Err(rejection) => passage.refuse(&rejection, &parts.method, &parts.headers),
@@ -167,7 +166,12 @@ impl Door {
         let bound = hop::binds_connection(&inbound.headers, header::AUTHORIZATION);
         let site = Rc::clone(passage.site());
         let route = grant.route();
-        let upstream = site.upstream(route.upstream);
+        let Some(upstream) = route.upstream.map(|index| site.upstream(index)) else {
+            let rejection =
+                Rejection::new(Code::NoRoute, "the route has no upstream").on_route(grant.index());
+            return passage.refuse(&rejection, &inbound.method, &inbound.headers);
+        };
+        passage.exchange.forwarded();
         let most = limit(route).unwrap_or(u64::MAX);
         let outgoing = Outgoing::new(body, most, &self.record, &site.owned);
         let timeouts = route.timeouts.as_ref().unwrap_or(&upstream.settings().timeouts);
@@ -332,7 +336,7 @@ fn forwarding(record: &Record, site: &Site) -> Rc<Forwarding> {
 }
 
 /// Before anything else, since the target of CONNECT has a form of its own.
-fn may_be_forwarded(method: &Method) -> Result<(), Rejection> {
+pub(crate) fn may_be_forwarded(method: &Method) -> Result<(), Rejection> {
     if [Method::CONNECT, Method::TRACE].contains(method) || method.as_str() == "TRACK" {
         return Err(Rejection::new(Code::MethodNotAllowed, "a method that is never forwarded"));
     }

@@ -22,7 +22,7 @@ mod page;
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 /// What is ever forwarded, for `Allow`.
 pub const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+pub(crate) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// The body of an answer. Dropping it ends the exchange.
 pub struct Reply {
@@ -152,26 +152,37 @@ impl Form {
 /// A refusal in the form its caller understands. The body still has to be given its exchange.
 #[must_use]
 pub fn refusal(rejection: &Rejection, form: Form, request_id: &str) -> Response<Bytes> {
+    refusal_with(rejection.code.status(), rejection, form, request_id)
+}
+
+/// The same with another status, for callers that understand few (see [`Code::verdict`]).
+#[must_use]
+pub fn refusal_with(
+    status: StatusCode,
+    rejection: &Rejection,
+    form: Form,
+    request_id: &str,
+) -> Response<Bytes> {
     let code = rejection.code;
     let mut response = match form {
         Form::Grpc => grpc(code),
-        Form::Page => page::response(code, request_id),
+        Form::Page => page::response(code, status, request_id),
         Form::Problem => {
-            let mut response = Response::new(problem(code, request_id, rejection.step_up.as_deref()));
+            let mut response = Response::new(problem(code, status, request_id, rejection.step_up.as_deref()));
             response.headers_mut().insert(header::CONTENT_TYPE, PROBLEM);
-            *response.status_mut() = code.status();
+            *response.status_mut() = status;
             response
         }
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, NO_STORE);
-    if code.status() == StatusCode::UNAUTHORIZED {
+    if status == StatusCode::UNAUTHORIZED {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     if let Some(wanted) = &rejection.step_up {
         headers.insert(header::WWW_AUTHENTICATE, insufficient(wanted));
     }
-    if code == Code::MethodNotAllowed {
+    if status == StatusCode::METHOD_NOT_ALLOWED {
         headers.insert(header::ALLOW, METHODS);
     }
     if let Some(wait) = rejection.retry_after {
@@ -192,11 +203,11 @@ fn insufficient(wanted: &StepUp) -> HeaderValue {
 
 /// RFC 9457, with the code as a member of its own, and what is wanted where one can do something
 /// about it.
-fn problem(code: Code, request_id: &str, wanted: Option<&StepUp>) -> Bytes {
+fn problem(code: Code, status: StatusCode, request_id: &str, wanted: Option<&StepUp>) -> Bytes {
     let mut body = serde_json::json!({
         "code": code.as_str(),
         "title": code.title(),
-        "status": code.status().as_u16(),
+        "status": status.as_u16(),
         "request_id": request_id,
     });
     if let Some(wanted) = wanted {
@@ -208,8 +219,8 @@ fn problem(code: Code, request_id: &str, wanted: Option<&StepUp>) -> Bytes {
 /// A refusal of a request that hyper never saw, whole, for a connection that closes after it.
 #[must_use]
 pub fn raw(code: Code, request_id: &str) -> Vec<u8> {
-    let body = problem(code, request_id, None);
     let status = code.status();
+    let body = problem(code, status, request_id, None);
     let mut response = format!(
         "HTTP/1.1 {} {}\r\ncontent-type: application/problem+json\r\ncache-control: no-store\r\n\
          content-length: {}\r\nconnection: close\r\n\r\n",

@@ -21,7 +21,7 @@ pub struct Site {
     pub owned: Rc<Owned>,
     upstreams: Vec<Upstream>,
     counts: Vec<Arc<RouteCounts>>,
-    /// In the order of [`Endpoint::LABELLED`].
+    /// In the order of [`Endpoint::LABELS`].
     endpoint_counts: Vec<Arc<RouteCounts>>,
 }
 
@@ -46,11 +46,7 @@ impl Site {
             })
             .collect();
         let counts = config.routes.iter().map(|route| metrics.route(&route.name)).collect();
-        let endpoint_counts = Endpoint::LABELLED
-            .into_iter()
-            .filter_map(Endpoint::label)
-            .map(|name| metrics.route(name))
-            .collect();
+        let endpoint_counts = Endpoint::LABELS.iter().map(|label| metrics.route(label)).collect();
         let gate = Gate::new(&config, authn);
         Rc::new(Self { gate, config, owned: Rc::new(owned), upstreams, counts, endpoint_counts })
     }
@@ -73,7 +69,8 @@ impl Site {
     /// None for an endpoint that has no label to count under.
     #[must_use]
     pub fn endpoint_counts(&self, endpoint: Endpoint) -> Option<&RouteCounts> {
-        let index = Endpoint::LABELLED.iter().position(|labelled| *labelled == endpoint)?;
+        let label = endpoint.label()?;
+        let index = Endpoint::LABELS.iter().position(|known| *known == label)?;
         self.endpoint_counts.get(index).map(|counts| &**counts)
     }
 

@@ -170,6 +170,20 @@ impl Code {
         }
     }
 
+    /// The status for a proxy that only asks whether a request may pass. Such proxies tell three
+    /// refusals apart, and nginx takes any other status for a failure of the asking (DESIGN.md
+    /// section 8): sign in, no, and not now.
+    #[must_use]
+    pub const fn verdict(self) -> StatusCode {
+        match self.status() {
+            StatusCode::UNAUTHORIZED => StatusCode::UNAUTHORIZED,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            _ => StatusCode::FORBIDDEN,
+        }
+    }
+
     /// One sentence a person who meets this answer can act on. It never says which check failed.
     #[must_use]
     pub const fn title(self) -> &'static str {

@@ -20,10 +20,10 @@ mod rules;
 mod server;
 mod upstream;
 
-pub(super) use later::{Cache, ExtAuthz, ForwardAuth, Signin, Webhook};
+pub(super) use later::{Cache, ExtAuthz, Signin, Webhook};
 pub(super) use route::{EncodedSlashes, Route};
 pub(super) use rules::{Allow, Enforce, Kind, PermissionCheck};
-pub(super) use server::{Admin, Limits, Server};
+pub(super) use server::{Admin, ForwardAuth, Limits, Server};
 pub(super) use upstream::Upstream;
 
 /// Settings of stytch-gateway.
@@ -44,6 +44,8 @@ pub(super) struct Raw {
     pub(super) upstreams: BTreeMap<String, Upstream>,
     /// Which requests go where, and who may send them. The most specific route wins, whatever the order.
     pub(super) routes: Vec<Route>,
+    /// Decisions for nginx `auth_request`, Traefik, Caddy, HAProxy and Envoy's `ext_authz` over HTTP.
+    pub(super) forward_auth: ForwardAuth,
     /// How often one client may fail.
     pub(super) rate_limit: RateLimits,
     /// Logs and traces.
@@ -51,9 +53,6 @@ pub(super) struct Raw {
     /// Sign-in pages served by the gateway.
     #[schemars(extend("x-later" = true))]
     pub(super) signin: Signin,
-    /// Decisions for nginx `auth_request`, Traefik and Caddy.
-    #[schemars(extend("x-later" = true))]
-    pub(super) forward_auth: ForwardAuth,
     /// Decisions for Envoy's `ext_authz` filter.
     #[schemars(extend("x-later" = true))]
     pub(super) ext_authz: ExtAuthz,

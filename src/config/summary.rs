@@ -5,6 +5,7 @@
 
 use super::units::Period;
 use super::{Auth, Config, CorsPreflight, Listen, MaxBody, Route, SameSite};
+use crate::endpoints;
 
 /// One line for each thing an operator should know to be so.
 #[must_use]
@@ -107,6 +108,15 @@ fn openings(config: &Config) -> Vec<String> {
             lines.push(line);
         }
     };
+    say(
+        config.forward_auth,
+        format!(
+            "forward_auth: trusted proxies are told at {}/auth what may pass; what they forward is theirs to clean",
+            endpoints::BASE
+        ),
+    );
+    let asked = named(config, |route| route.upstream.is_none());
+    say(asked != "none", format!("routes without an upstream, which are only asked about: {asked}"));
     let cookies = &config.session.cookies;
     say(!cookies.secure, "session cookies are also sent over plain http (secure = false)".to_owned());
     say(!cookies.http_only, "session cookies can be read by scripts (http_only = false)".to_owned());

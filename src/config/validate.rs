@@ -38,6 +38,7 @@ pub(super) fn config(raw: &Raw, findings: &mut Findings) -> Option<Config> {
     let stytch = stytch::stytch(&raw.stytch, findings);
     let server = server::server(&raw.server, findings);
     let admin = server::admin(&raw.admin, server.as_ref(), findings);
+    server::forward_auth(&raw.forward_auth, server.as_ref(), findings);
     let session = session::session(&raw.session, findings);
     let identity = headers::identity(&raw.identity, raw.stytch.vertical, findings);
     let upstreams = upstream::upstreams(&raw.upstreams, findings);
@@ -62,6 +63,7 @@ pub(super) fn config(raw: &Raw, findings: &mut Findings) -> Option<Config> {
         upstreams: upstreams.into_iter().map(Arc::new).collect(),
         routes,
         table,
+        forward_auth: raw.forward_auth.enabled,
         rate_limit: rate_limit?,
         telemetry: telemetry?,
         watched: Vec::new(),

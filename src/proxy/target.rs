@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::endpoints::Visit;
 
 /// What routes are found by and upstreams are asked for.
-pub(super) struct Target<'a> {
+pub(crate) struct Target<'a> {
     /// See [`host::parse`]; empty when an HTTP/1.0 client named none.
     pub host: Cow<'a, str>,
     pub path: Cow<'a, str>,
@@ -26,7 +26,7 @@ pub(super) struct Target<'a> {
 ///
 /// # Errors
 /// `bad_request` or `ambiguous_path`.
-pub(super) fn read(request: &Parts) -> Result<Target<'_>, Rejection> {
+pub(crate) fn read(request: &Parts) -> Result<Target<'_>, Rejection> {
     let named = match request.headers.get(header::HOST) {
         Some(value) => Some(host::parse(value.as_bytes())?),
         None => None,

@@ -1,7 +1,7 @@
 //! The page a person sees who is turned back. Plain HTML with its own few lines of style.
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, header};
+use http::{HeaderValue, Response, StatusCode, header};
 
 use crate::access::rejection::Code;
 
@@ -13,20 +13,20 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 const STYLE: &str = ":root{color-scheme:light dark}body{font:1rem/1.5 system-ui,sans-serif;margin:0;display:grid;min-height:100vh;place-items:center}main{max-width:34rem;padding:1.5rem}h1{font-size:1.5rem;line-height:1.25;margin:.25rem 0 1rem}.status{margin:0;opacity:.75}dl{display:grid;grid-template-columns:max-content 1fr;gap:.25rem 1rem;margin:0;font-size:.875rem}dt{opacity:.75}dd{margin:0;overflow-wrap:anywhere}";
 
 /// The page for a code, with the headers that go with any page of ours.
-pub(super) fn response(code: Code, request_id: &str) -> Response<Bytes> {
-    let mut response = Response::new(refusal(code, request_id));
+pub(super) fn response(code: Code, status: StatusCode, request_id: &str) -> Response<Bytes> {
+    let mut response = Response::new(refusal(code, status, request_id));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    *response.status_mut() = code.status();
+    *response.status_mut() = status;
     response
 }
 
 /// Every value comes from our own tables, but the request id, which is hexadecimal or checked.
-fn refusal(code: Code, request_id: &str) -> Bytes {
-    let (title, status) = (code.title(), code.status());
+fn refusal(code: Code, status: StatusCode, request_id: &str) -> Bytes {
+    let title = code.title();
     let what = status.canonical_reason().unwrap_or_default();
     let request_id = escape(request_id);
     Bytes::from(format!(
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn a_request_id_cannot_become_markup() {
-        let page = refusal(Code::NoRoute, "<script>alert(1)</script>");
+        let page = refusal(Code::NoRoute, StatusCode::NOT_FOUND, "<script>alert(1)</script>");
         assert!(!String::from_utf8_lossy(&page).contains("<script"));
     }
 }

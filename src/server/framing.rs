@@ -176,6 +176,18 @@ impl Framing {
         }
     }
 
+    /// Judges a request line that was told of rather than sent, as strictly as one that was sent.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn judge_told(method: &str, target: &str) -> Result<(), Malformed> {
+        let head = format!("{method} {target} HTTP/1.1\r\nHost: told\r\n\r\n");
+        match Self::new(usize::MAX, 1).judge(head.as_bytes()).stop {
+            Stop::None | Stop::Hold => Ok(()),
+            Stop::Malformed(why) => Err(why),
+        }
+    }
+
     /// Whether the next byte begins a message.
     #[must_use]
     pub const fn between_messages(&self) -> bool {

@@ -183,14 +183,6 @@ pub(in crate::config) struct Brand {
     pub(in crate::config) accent: Option<String>,
 }
 
-/// Decisions for nginx `auth_request`, Traefik and Caddy.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(in crate::config) struct ForwardAuth {
-    /// Whether they are served.
-    pub(in crate::config) enabled: bool,
-}
-
 /// Decisions for Envoy's `ext_authz` filter.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]

@@ -22,7 +22,8 @@ pub(in crate::config) struct Route {
     /// The methods it is for. By default every method.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::config) methods: Option<Vec<String>>,
-    /// The name of the upstream that requests go to.
+    /// The name of the upstream that requests go to. May be left out where a proxy in front asks (`forward_auth`,
+    /// `ext_authz`) and forwards by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::config) upstream: Option<String>,
     /// Whether a session is required, optional (told to the upstream where there is one), or not looked for.

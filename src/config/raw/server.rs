@@ -110,3 +110,11 @@ impl Default for Admin {
         Self { listen: "127.0.0.1:9090".to_owned() }
     }
 }
+
+/// Decisions for proxies in front that ask by HTTP.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct ForwardAuth {
+    /// Whether they are given, at `/_stytch/auth`, to `server.trusted_proxies` alone.
+    pub(in crate::config) enabled: bool,
+}

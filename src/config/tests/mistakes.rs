@@ -1,5 +1,6 @@
 //! Tables of mistakes with the very words they are answered with.
 
+use super::super::summary;
 use super::{mistakes_of, outcome, settings};
 
 /// The mistakes of the smallest settings with `lines` in `section`, without their places.
@@ -474,6 +475,32 @@ fn routes_for_connected_apps_need_the_addresses_that_clients_are_told() {
 }
 
 #[test]
+fn of_forward_auth() {
+    each_tells(
+        "[forward_auth]",
+        &[(
+            "enabled = true",
+            "forward_auth.enabled: answers trusted proxies alone; name the proxy that asks in server.trusted_proxies",
+        )],
+    );
+    let project = "[stytch]\nproject_id = \"project-test-1\"\nsecret = \"secret-test-not-to-be-seen\"\n";
+    let routes = "[[routes]]\npath = \"/*\"\n";
+    assert_eq!(
+        mistakes_of(&[&format!("{project}{routes}")], &[]),
+        [
+            "a.toml:4:1: routes[0].upstream: missing; name the upstream that requests go to (only with forward_auth or \
+          ext_authz can there be none)"
+        ]
+    );
+    let asked = "[server]\ntrusted_proxies = [\"127.0.0.1\"]\n[forward_auth]\nenabled = true\n";
+    let loaded = outcome(&[&format!("{project}{asked}{routes}")], &[]).unwrap();
+    assert!(loaded.config.forward_auth && loaded.config.routes[0].upstream.is_none());
+    let summary = summary(&loaded.config);
+    assert!(summary.iter().any(|line| line == "routes without an upstream, which are only asked about: /*"));
+    assert!(summary.iter().any(|line| line.starts_with("forward_auth: ")));
+}
+
+#[test]
 fn what_is_not_available_yet_is_never_accepted_in_silence() {
     let later = |section: &str, lines: &str, key: &str| {
         let message = format!("{key}: not available yet in this version; remove it");
@@ -485,7 +512,6 @@ fn what_is_not_available_yet_is_never_accepted_in_silence() {
     later("[signin]", "enabled = true", "signin.enabled");
     later("[signin]", "methods = [\"sso\"]", "signin.methods");
     later("[signin.brand]", "name = \"x\"", "signin.brand.name");
-    later("[forward_auth]", "enabled = true", "forward_auth.enabled");
     later("[ext_authz]", "enabled = true", "ext_authz.enabled");
     later("[webhook]", "secret = \"secret-test-not-to-be-seen\"", "webhook.secret");
     later("[cache]", "url = \"redis://127.0.0.1\"", "cache.url");

@@ -161,10 +161,17 @@ impl Reader<'_> {
         self.all.upstreams.keys().position(|known| known == name)
     }
 
-    fn upstream(&self, problems: &mut Problems) -> Option<usize> {
+    /// The inner None: the gateway is only asked about this route.
+    fn upstream(&self, problems: &mut Problems) -> Option<Option<usize>> {
         let key = self.key.key("upstream");
         let Some(name) = &self.raw.upstream else {
-            problems.missing(&key, "missing; name the upstream that requests go to");
+            if self.all.forward_auth.enabled || self.all.ext_authz.enabled {
+                return Some(None);
+            }
+            problems.missing(
+                &key,
+                "missing; name the upstream that requests go to (only with forward_auth or ext_authz can there be none)",
+            );
             return None;
         };
         let position = self.upstream_position();
@@ -177,7 +184,7 @@ impl Reader<'_> {
             };
             problems.add(&key, format!("no upstream is called {name:?}{hint}"));
         }
-        position
+        position.map(Some)
     }
 
     fn strip_prefix(&self, problems: &mut Problems) -> Option<String> {

@@ -127,3 +127,11 @@ pub(super) fn admin(raw: &raw::Admin, server: Option<&Server>, findings: &mut Fi
     }
     Some(Admin { listen })
 }
+
+/// Whoever asks must be trusted, so with nobody to trust there is nobody to ask.
+pub(super) fn forward_auth(raw: &raw::ForwardAuth, server: Option<&Server>, findings: &mut Findings) {
+    if raw.enabled && server.is_some_and(|server| server.trusted_proxies.is_empty()) {
+        let message = "answers trusted proxies alone; name the proxy that asks in server.trusted_proxies";
+        findings.problems.add(&KeyPath::of("forward_auth.enabled"), message);
+    }
+}

@@ -1,0 +1,114 @@
+//! Forward auth: tells a proxy in front whether a request of its client may pass, and as whom.
+//!
+//! nginx asks by `auth_request`, Traefik by `forwardAuth`, Caddy by `forward_auth`, HAProxy by a
+//! script, Envoy by `ext_authz` over HTTP. The answer is 200 with the headers to copy, 401, 403 or
+//! 503, whatever else is wrong (DESIGN.md section 8).
+//!
+//! What holds: only a trusted proxy is answered; what decides is the original request, read as one
+//! of our own would be and judged by the same gate; the proxy cannot be relied on to take out what
+//! could pass for our word, so a request that carries it is refused. The body is never read.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header, request};
+use hyper::body::Incoming;
+
+use self::original::Original;
+use super::Visit;
+use crate::access::path;
+use crate::access::rejection::{Code, Rejection};
+use crate::access::{Grant, RequestHead};
+use crate::passage::{Arrival, Asked, Passage};
+use crate::proxy::cookies;
+use crate::reply::{self, Form, Reply};
+
+mod original;
+
+/// Tells a refusal's code to proxies that drop the answer's body, as nginx does.
+const CODE: HeaderName = HeaderName::from_static("x-stytch-code");
+
+/// `prefix` stands before the original path where the request line itself says what was asked.
+pub(super) async fn serve(
+    visit: Visit,
+    prefix: Option<&str>,
+    arrival: Arrival,
+    request: Request<Incoming>,
+) -> Response<Reply> {
+    let (mut asking, _unread) = request.into_parts();
+    let original = original(&visit, prefix, &arrival, &asking);
+    let own = || Asked { method: &asking.method, host: &visit.host, path: &visit.path };
+    let asked = original.as_ref().map_or_else(
+        |_| own(),
+        |original| Asked { method: &original.method, host: &original.host, path: &original.path },
+    );
+    let passage = arrival.begin(&asked, Some(visit.endpoint));
+    match original {
+        Err(rejection) => refuse(passage, &rejection, &asking.method, &asking.headers),
+        Ok(original) => match judge(&original, &mut asking.headers, &passage).await {
+            Ok(grant) => allow(passage, &grant),
+            Err(rejection) => refuse(passage, &rejection, &original.method, &asking.headers),
+        },
+    }
+}
+
+/// What is asked about, if whoever asks may.
+fn original(
+    visit: &Visit,
+    prefix: Option<&str>,
+    arrival: &Arrival,
+    asking: &request::Parts,
+) -> Result<Original, Rejection> {
+    if !arrival.forwarding.is_trusted() {
+        return Err(Rejection::new(Code::UntrustedCaller, "not one of server.trusted_proxies"));
+    }
+    let below = prefix.map(|prefix| path::cut_prefix(&visit.path, prefix)).transpose()?;
+    Original::read(asking, below)
+}
+
+async fn judge(original: &Original, headers: &mut HeaderMap, passage: &Passage) -> Result<Grant, Rejection> {
+    if passage.site().owned.first_alias(headers).is_some() {
+        return Err(Rejection::new(Code::SpoofedIdentity, "a header that only the gateway may set"));
+    }
+    original.restore(headers);
+    let head = RequestHead {
+        method: &original.method,
+        host: &original.host,
+        path: &original.path,
+        encoded_slash: original.encoded_slash,
+        query: original.query.as_deref(),
+        headers,
+        client: passage.client.address,
+        received_at: passage.received_at,
+    };
+    passage.site().gate.decide(&head).await
+}
+
+/// 200, with the headers that the proxy has to put in the place of its client's.
+fn allow(mut passage: Passage, grant: &Grant) -> Response<Reply> {
+    passage.exchange.granted(grant);
+    let mut response = Response::new(Bytes::new());
+    let headers = response.headers_mut();
+    let site = passage.site();
+    site.vouch(grant, headers);
+    passage.ids.set(headers);
+    headers.insert(header::CACHE_CONTROL, reply::NO_STORE);
+    if let Some(fresh) = grant.proved().and_then(|proved| proved.take_fresh()) {
+        cookies::write_back(&site.config.session, &fresh, headers);
+    }
+    passage.own(response)
+}
+
+/// 401, 403 or 503. Never in the form of gRPC, whose refusals are a 200.
+fn refuse(
+    mut passage: Passage,
+    rejection: &Rejection,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Response<Reply> {
+    passage.exchange.refused(rejection);
+    let code = rejection.code;
+    let form = if reply::is_navigation(method, headers) { Form::Page } else { Form::Problem };
+    let mut response = reply::refusal_with(code.verdict(), rejection, form, passage.ids.request_id());
+    response.headers_mut().insert(CODE, HeaderValue::from_static(code.as_str()));
+    passage.forget_refused(rejection, headers, response.headers_mut());
+    passage.own(response)
+}
