@@ -10,6 +10,7 @@ mod binary;
 mod client;
 mod credentials;
 mod echo;
+mod forward_auth;
 mod forwarding;
 mod harness;
 mod headers;
