@@ -64,6 +64,13 @@ pub(super) struct Raw {
     pub(super) cache: Cache,
 }
 
+impl Raw {
+    /// Whether proxies that forward by themselves ask, so that there may be nothing to forward to.
+    pub(super) const fn is_asked(&self) -> bool {
+        self.forward_auth.enabled || self.ext_authz.enabled
+    }
+}
+
 /// How to reach Stytch and what to expect of its tokens.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]

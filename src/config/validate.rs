@@ -41,7 +41,7 @@ pub(super) fn config(raw: &Raw, findings: &mut Findings) -> Option<Config> {
     server::forward_auth(&raw.forward_auth, server.as_ref(), findings);
     let session = session::session(&raw.session, findings);
     let identity = headers::identity(&raw.identity, raw.stytch.vertical, findings);
-    let upstreams = upstream::upstreams(&raw.upstreams, findings);
+    let upstreams = upstream::upstreams(raw, findings);
     let (routes, table) = route::routes(raw, findings);
     let rate_limit = telemetry::rate_limit(&raw.rate_limit, findings);
     let telemetry = telemetry::telemetry(&raw.telemetry, findings);

@@ -168,6 +168,18 @@ async fn it_is_not_there_unless_it_is_switched_on() {
     world.get("/_stytch/auth/ext_authz").refused(404, "no_route").await;
 }
 
+/// A front that asks about them would forward them to its application.
+#[tokio::test]
+async fn reserved_paths_are_nobody_elses() {
+    let world = World::with(ASKED).await;
+    let session = world.session();
+    for front in Front::ALL {
+        for path in ["/_stytch", "/_stytch/login", "/_stytch/auth", "/%5fstytch/auth"] {
+            front.asks(&world, "GET", path).jwt(&session).refused(403, "no_route").await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_browser_at_another_site_is_told_by_the_original_host() {
     let world = World::with(ASKED).await;

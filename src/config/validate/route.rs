@@ -165,7 +165,7 @@ impl Reader<'_> {
     fn upstream(&self, problems: &mut Problems) -> Option<Option<usize>> {
         let key = self.key.key("upstream");
         let Some(name) = &self.raw.upstream else {
-            if self.all.forward_auth.enabled || self.all.ext_authz.enabled {
+            if self.all.is_asked() {
                 return Some(None);
             }
             problems.missing(

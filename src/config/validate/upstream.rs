@@ -1,7 +1,5 @@
 //! `[upstreams.NAME]`: where the services are.
 
-use std::collections::BTreeMap;
-
 use http::HeaderValue;
 use http::uri::Authority;
 
@@ -10,9 +8,10 @@ use super::{Findings, at_least_one, positive};
 use crate::config::problems::{KeyPath, Problems};
 use crate::config::{Target, Upstream, UpstreamHost, UpstreamTimeouts, raw};
 
-pub(super) fn upstreams(raw: &BTreeMap<String, raw::Upstream>, findings: &mut Findings) -> Vec<Upstream> {
+pub(super) fn upstreams(all: &raw::Raw, findings: &mut Findings) -> Vec<Upstream> {
+    let raw = &all.upstreams;
     let key = KeyPath::of("upstreams");
-    if raw.is_empty() {
+    if raw.is_empty() && !all.is_asked() {
         let message = "missing; name a service to forward to, such as [upstreams.app] with url = \"http://127.0.0.1:3000\"";
         findings.problems.missing(&key, message);
     }

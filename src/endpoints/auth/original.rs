@@ -13,6 +13,8 @@ use crate::server::framing::Framing;
 
 const ORIGINAL_METHOD: HeaderName = HeaderName::from_static("x-original-method");
 const ORIGINAL_URL: HeaderName = HeaderName::from_static("x-original-url");
+/// Where ingress-nginx keeps the list that it was sent.
+const ORIGINAL_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-original-forwarded-for");
 const FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -141,9 +143,8 @@ impl Dialect {
 
     fn uses(self, name: &HeaderName) -> bool {
         match self {
-            // What further proxies in front said by RFC 7239 is not believed, and says nothing of
-            // paths or methods.
-            _ if *name == header::FORWARDED => true,
+            // What proxies further out say of the client is not believed here, and names no target.
+            _ if [header::FORWARDED, ORIGINAL_FORWARDED_FOR].contains(name) => true,
             Self::Original => [ORIGINAL_METHOD, ORIGINAL_URL].contains(name),
             Self::Forwarded => [FORWARDED_METHOD, FORWARDED_URI].contains(name),
             Self::Prefixed => false,
