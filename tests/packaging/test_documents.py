@@ -1,6 +1,5 @@
 """What documents list against what there is."""
 
-import pathlib
 import re
 import tomllib
 
@@ -60,6 +59,6 @@ def test_the_map_names_what_is_there(root):
 
 
 def test_scripts_can_be_run(root):
-    for script in ["scripts/check", "scripts/test", "scripts/bench", ".ci/run", "tests/sdk/run", "tests/mcp/run"]:
-        path = pathlib.Path(root, script)
-        assert path.stat().st_mode & 0o100 and path.read_text().startswith("#!/usr/bin/env bash\n"), script
+    scripts = [root / name for name in ["scripts/check", "scripts/test", "scripts/bench", ".ci/run"]]
+    for path in [*scripts, *root.glob("tests/*/run")]:
+        assert path.stat().st_mode & 0o100 and path.read_text().startswith("#!/usr/bin/env bash\n"), path
