@@ -189,6 +189,7 @@ def test_nobody_asks_from_outside(front, application):
     asked = [("X-Original-Method", "GET"), ("X-Original-URL", f"http://{HOST}/public/x")]
     for path in [
         "/_stytch/auth", "/_stytch/auth/redirect", "/_stytch/auth/ext_authz/public/x", "/_stytch/%61uth",
+        "/_stytch/%61uth/ext_authz/public/x", "/_stytch/auth%2fext_authz/public/x",
         "/_stytch/auth%2fredirect", "/%5fstytch/auth", "/_stytch/./auth", "/_stytch//auth", "/_STYTCH/auth",
     ]:
         answer = ask(front.port, "GET", path, asked)
