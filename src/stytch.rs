@@ -24,7 +24,9 @@ pub mod error;
 pub mod types;
 
 pub use error::Error;
-use types::{Authenticated, ErrorBody, Introspected, Jwks};
+use types::{
+    Authenticated, AuthorizationCheck, ErrorBody, Introspected, Jwks, OrganizationPolicy, ProjectPolicy,
+};
 
 /// The largest answer that is read. A session with its member and organization is a few KiB.
 const MAX_ANSWER: usize = 1024 * 1024;
@@ -130,21 +132,40 @@ impl Client {
         self.call(request.body(Full::default())).await
     }
 
-    /// Stytch's word, as of now, on the session that a JWT is of (REFERENCE.md 2.2, 2.3).
-    pub async fn authenticate_jwt(&self, jwt: &str) -> Result<Authenticated, Error> {
-        self.authenticate(&serde_json::json!({ "session_jwt": jwt })).await
+    /// Stytch's word, as of now, on the session that a JWT is of, and on what it may do where that is
+    /// asked (REFERENCE.md 2.2, 2.3).
+    ///
+    /// # Errors
+    /// [`Error::NotPermitted`] where the check alone failed, of a session that is alive.
+    pub async fn authenticate_jwt(
+        &self,
+        jwt: &str,
+        check: Option<&AuthorizationCheck>,
+    ) -> Result<Authenticated, Error> {
+        self.authenticate(serde_json::json!({ "session_jwt": jwt }), check).await
     }
 
     /// The same for an opaque session token.
-    pub async fn authenticate_token(&self, token: &str) -> Result<Authenticated, Error> {
-        self.authenticate(&serde_json::json!({ "session_token": token })).await
+    pub async fn authenticate_token(
+        &self,
+        token: &str,
+        check: Option<&AuthorizationCheck>,
+    ) -> Result<Authenticated, Error> {
+        self.authenticate(serde_json::json!({ "session_token": token }), check).await
     }
 
-    async fn authenticate(&self, body: &serde_json::Value) -> Result<Authenticated, Error> {
+    async fn authenticate(
+        &self,
+        mut body: serde_json::Value,
+        check: Option<&AuthorizationCheck>,
+    ) -> Result<Authenticated, Error> {
         let path = match self.vertical {
             Vertical::B2b => "/v1/b2b/sessions/authenticate",
             Vertical::Consumer => "/v1/sessions/authenticate",
         };
+        if let Some(check) = check {
+            body["authorization_check"] = serde_json::json!(check);
+        }
         let request = self.authorized(Method::POST, path);
         self.call(request.body(Full::from(body.to_string()))).await
     }
@@ -159,6 +180,26 @@ impl Client {
             .header(header::ACCEPT, "application/json")
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
         self.call(request.body(Full::from(form))).await
+    }
+
+    /// What the project's roles and scopes permit (REFERENCE.md section 5).
+    pub async fn policy(&self) -> Result<ProjectPolicy, Error> {
+        let path = match self.vertical {
+            Vertical::B2b => "/v1/b2b/rbac/policy",
+            Vertical::Consumer => "/v1/rbac/policy",
+        };
+        self.call(self.authorized(Method::GET, path).body(Full::default())).await
+    }
+
+    /// The roles of an organization's own (REFERENCE.md section 5). B2B alone, and not for every
+    /// project: where there is no such thing there are no such roles.
+    pub async fn organization_policy(&self, organization_id: &str) -> Result<OrganizationPolicy, Error> {
+        let path = format!("/v1/b2b/rbac/organizations/{}", segment(organization_id));
+        let request = self.authorized(Method::GET, &path);
+        match self.call(request.body(Full::default())).await {
+            Err(error) if error.is_absence() => Ok(OrganizationPolicy::default()),
+            answer => answer,
+        }
     }
 
     /// Whether project id and secret are good (REFERENCE.md 1, "credential check").
@@ -198,6 +239,19 @@ impl Client {
         }
         Err(Error::from_answer(status, retry_after, serde_json::from_slice::<ErrorBody>(&body).ok()))
     }
+}
+
+/// Text as one segment of a path (RFC 3986 section 3.3).
+fn segment(text: &str) -> String {
+    use std::fmt::Write as _;
+    text.bytes().fold(String::new(), |mut out, byte| {
+        match byte {
+            b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
+            _ if byte.is_ascii_alphanumeric() => out.push(char::from(byte)),
+            _ => drop(write!(out, "%{byte:02X}")),
+        }
+        out
+    })
 }
 
 /// Seconds alone: the date form is not worth trusting two clocks.

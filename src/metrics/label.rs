@@ -184,6 +184,8 @@ labels! {
         Ok => "ok",
         /// Stytch says no to the credential.
         Refused => "refused",
+        /// The session is good, and may not do what was asked about.
+        NotPermitted => "not_permitted",
         /// 429.
         RateLimited => "rate_limited",
         /// Our own secret is not accepted.
@@ -201,12 +203,15 @@ impl From<&crate::stytch::Error> for CallOutcome {
         use crate::stytch::Error;
         match error {
             Error::Refused { .. } => Self::Refused,
+            Error::NotPermitted { .. } => Self::NotPermitted,
             Error::OwnCredentials { .. } => Self::SecretRefused,
             Error::RateLimited { .. } => Self::RateLimited,
             Error::Timeout => Self::Timeout,
             Error::Transport(_) | Error::Request(_) => Self::Unavailable,
             Error::Status { status } if status.is_server_error() => Self::Unavailable,
-            Error::Status { .. } | Error::Body(_) | Error::Shape(_) => Self::Malformed,
+            Error::Status { .. } | Error::Unexpected { .. } | Error::Body(_) | Error::Shape(_) => {
+                Self::Malformed
+            }
         }
     }
 }

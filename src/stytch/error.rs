@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::types::ErrorBody;
+use super::types::{ErrorBody, Verdict};
 
 type Boxed = Box<dyn std::error::Error + Send + Sync>;
 
@@ -13,6 +13,9 @@ pub enum Error {
     /// Stytch says no to the credential itself. The only kind that is a refusal.
     #[error("Stytch refused the credential: {error_type}")]
     Refused { error_type: String },
+    /// The session is good, and may not do what was asked about.
+    #[error("Stytch does not permit what was asked: {error_type}")]
+    NotPermitted { error_type: String },
     /// Our project id or secret is wrong: the operator's fault, not the caller's.
     #[error("Stytch refused this gateway's own project id or secret: {error_type}")]
     OwnCredentials { error_type: String },
@@ -20,6 +23,9 @@ pub enum Error {
     RateLimited { retry_after: Option<Duration> },
     #[error("Stytch answered {status}")]
     Status { status: StatusCode },
+    /// In Stytch's own form, but nothing that the call is known to answer with.
+    #[error("Stytch answered {status}: {error_type}")]
+    Unexpected { status: StatusCode, error_type: String },
     #[error("no answer from Stytch within stytch.timeout")]
     Timeout,
     #[error("the connection to Stytch failed")]
@@ -51,6 +57,13 @@ const REFUSALS: [&str; 12] = [
     "invalid_client",
 ];
 
+/// The answers of an authorization check that failed (REFERENCE.md section 8).
+const NOT_PERMITTED: [&str; 3] = [
+    "session_authorization_error",
+    "session_authorization_tenancy_error",
+    "consumer_session_authorization_error",
+];
+
 const OWN_CREDENTIALS: [&str; 7] = [
     "unauthorized_credentials",
     "invalid_secret_authentication",
@@ -77,12 +90,37 @@ impl Error {
                     Self::Refused { error_type: body.error_type }
                 } else if known(&OWN_CREDENTIALS) {
                     Self::OwnCredentials { error_type: body.error_type }
+                } else if known(&NOT_PERMITTED) {
+                    Self::NotPermitted { error_type: body.error_type }
                 } else {
-                    Self::Status { status }
+                    Self::Unexpected { status, error_type: body.error_type }
                 }
             }
             _ => Self::Status { status },
         }
+    }
+}
+
+impl Error {
+    /// Whether what was asked for does not exist: the object, or the call for this project.
+    pub(super) fn is_absence(&self) -> bool {
+        match self {
+            Self::Refused { error_type } => error_type == "organization_not_found",
+            Self::Unexpected { status, .. } => {
+                matches!(*status, StatusCode::NOT_FOUND | StatusCode::FORBIDDEN)
+            }
+            Self::Status { status } => *status == StatusCode::NOT_FOUND,
+            _ => false,
+        }
+    }
+}
+
+/// What came back to an authorization check. Without a verdict it was not made: that is no pass.
+pub fn checked(verdict: Option<&Verdict>) -> Result<(), Error> {
+    match verdict {
+        Some(verdict) if verdict.authorized => Ok(()),
+        Some(_) => Err(Error::NotPermitted { error_type: "not authorized".to_owned() }),
+        None => Err(Error::Shape(serde::de::Error::custom("the verdict that was asked for is missing"))),
     }
 }
 

@@ -4,7 +4,7 @@
 //! usable without a release, and an unknown enum value breaks nothing (REFERENCE.md 13 shows an
 //! SDK that such a value breaks).
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 /// REFERENCE.md section 3.
@@ -42,6 +42,86 @@ pub struct Authenticated {
     pub organization: Value,
     pub session_token: String,
     pub session_jwt: String,
+    /// There when a check was asked for and passed.
+    #[serde(default)]
+    pub verdict: Option<Verdict>,
+}
+
+/// What a session is asked whether it may. `organization_id` is for B2B alone (REFERENCE.md 2.2).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub struct AuthorizationCheck {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub organization_id: Option<String>,
+    pub resource_id: String,
+    pub action: String,
+}
+
+/// REFERENCE.md 2.3.
+#[derive(Debug, Deserialize)]
+pub struct Verdict {
+    pub authorized: bool,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub granting_roles: Vec<String>,
+}
+
+/// REFERENCE.md section 5. What must be there tells it from any other JSON object, which would be
+/// a policy that permits nothing.
+#[derive(Debug, Deserialize)]
+pub struct ProjectPolicy {
+    #[serde(rename = "request_id")]
+    _request_id: String,
+    #[serde(default)]
+    pub policy: Option<Policy>,
+}
+
+/// What everybody may do; of resources, only what roles and scopes say of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub roles: Vec<Role>,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub scopes: Vec<Scope>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Role {
+    pub role_id: String,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub permissions: Vec<Permission>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scope {
+    pub scope: String,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub permissions: Vec<Permission>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Permission {
+    pub resource_id: String,
+    /// `*` stands for every action.
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub actions: Vec<String>,
+}
+
+/// What one organization adds to the project's policy.
+#[derive(Debug, Default, Deserialize)]
+pub struct OrganizationPolicy {
+    #[serde(rename = "request_id")]
+    _request_id: String,
+    #[serde(default)]
+    pub org_policy: Option<OrganizationRoles>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub struct OrganizationRoles {
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub roles: Vec<Role>,
+}
+
+fn null_is_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
 /// REFERENCE.md section 1.

@@ -55,6 +55,8 @@ pub struct Answer {
     pub heard_at: i64,
     /// The session's credentials as of now; none where there is no session.
     pub renewed: Option<Renewed>,
+    /// The roles that permit what was asked about; empty where nothing was.
+    pub granting_roles: Vec<String>,
 }
 
 /// Credentials of a session, as Stytch returned them.
@@ -68,7 +70,8 @@ impl Answer {
     /// `None` when the answer lacks what an identity needs.
     #[must_use]
     pub fn read(authenticated: Authenticated, vertical: Vertical, heard_at: i64) -> Option<Self> {
-        let Authenticated { session, member, organization, session_token, session_jwt } = authenticated;
+        let Authenticated { session, member, organization, session_token, session_jwt, verdict } =
+            authenticated;
         let text = |name: &str| session.get(name).and_then(Value::as_str).map(str::to_owned);
         let (subject, of) = match vertical {
             Vertical::B2b => {
@@ -98,6 +101,7 @@ impl Answer {
                 session_token: Secret::new(session_token),
                 session_jwt: Secret::new(session_jwt),
             }),
+            granting_roles: verdict.map(|verdict| verdict.granting_roles).unwrap_or_default(),
         })
     }
 
@@ -121,7 +125,7 @@ impl Answer {
             claims: Map::new(),
             profile: None,
         };
-        Some(Self { identity: Arc::new(identity), heard_at, renewed: None })
+        Some(Self { identity: Arc::new(identity), heard_at, renewed: None, granting_roles: Vec::new() })
     }
 }
 

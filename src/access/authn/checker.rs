@@ -1,9 +1,10 @@
 //! The one place that asks Stytch about sessions and access tokens, for all workers.
 //!
-//! What holds: concurrent questions about one credential are one call; an answer is remembered and
-//! shared; a refused credential stays refused for a while, in a pool of its own that cannot push
-//! out valid sessions; a 429 backs the whole project off; every question gets a verdict, even when
-//! a call panics. Runs as one task, so that none of this needs a lock.
+//! What holds: the same question from many is one call; an answer is remembered and shared, for
+//! exactly what was asked; a refused credential stays refused for a while, in a pool of its own that
+//! cannot push out valid sessions, and so does what a session may not do, which ends no session; a
+//! 429 backs the whole project off; every question gets a verdict, even when a call panics. Runs as
+//! one task, so that none of this needs a lock.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
@@ -23,7 +24,7 @@ use super::registry::Registry;
 use crate::clock;
 use crate::metrics::{CallOutcome, Metrics};
 use crate::readiness::{Pending, Readiness};
-use crate::stytch::types::Introspected;
+use crate::stytch::types::{Authenticated, AuthorizationCheck, Introspected};
 use crate::stytch::{self, Client, Credential, Error, Vertical};
 
 /// Calls under way at once; more wait their turn.
@@ -42,13 +43,28 @@ const OWN_CREDENTIALS: &str = "stytch credentials";
 /// Between two looks whether Stytch accepts our own credentials again.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
+/// Whether a session lives and, where there is a check, whether it may do that.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Asked {
+    pub credential: Credential,
+    pub check: Option<AuthorizationCheck>,
+}
+
+impl Asked {
+    const fn alone(credential: Credential) -> Self {
+        Self { credential, check: None }
+    }
+}
+
 /// A question about one credential.
 pub struct Question {
-    pub credential: Credential,
+    pub asked: Asked,
     /// Unix milliseconds: a word older than this does not answer it.
     pub not_before: i64,
-    pub reply: oneshot::Sender<Verdict>,
+    pub reply: oneshot::Sender<Answered>,
 }
+
+type Answered = Result<Verdict, NotPermitted>;
 
 #[derive(Debug, Clone)]
 pub enum Verdict {
@@ -57,6 +73,12 @@ pub enum Verdict {
     Unavailable { retry_after: Duration },
 }
 
+/// The session lives, and may not do what was asked about.
+#[derive(Debug, Clone, Copy)]
+pub struct NotPermitted;
+
+const UNAVAILABLE: Verdict = Verdict::Unavailable { retry_after: RETRY_AFTER };
+
 /// Puts questions from any thread.
 #[derive(Clone)]
 pub struct Handle(mpsc::Sender<Question>);
@@ -64,16 +86,34 @@ pub struct Handle(mpsc::Sender<Question>);
 impl Handle {
     /// Waits for the verdict on a credential. A full queue is an outage, never a refusal.
     pub async fn ask(&self, credential: Credential, not_before: i64) -> Verdict {
-        let unavailable = Verdict::Unavailable { retry_after: RETRY_AFTER };
+        self.put(Asked::alone(credential), not_before).await.unwrap_or(UNAVAILABLE)
+    }
+
+    /// The same, and whether the session may do that; then the answer names the roles that grant it.
+    ///
+    /// # Errors
+    /// When it may not. That says nothing against the session.
+    pub async fn ask_whether(
+        &self,
+        credential: Credential,
+        check: AuthorizationCheck,
+        not_before: i64,
+    ) -> Result<Verdict, NotPermitted> {
+        self.put(Asked { credential, check: Some(check) }, not_before).await
+    }
+
+    async fn put(&self, asked: Asked, not_before: i64) -> Answered {
         let (reply, verdict) = oneshot::channel();
-        if self.0.try_send(Question { credential, not_before, reply }).is_err() {
-            return unavailable;
+        if self.0.try_send(Question { asked, not_before, reply }).is_err() {
+            return Ok(UNAVAILABLE);
         }
-        verdict.await.unwrap_or(unavailable)
+        verdict.await.unwrap_or(Ok(UNAVAILABLE))
     }
 }
 
-type Call = Pin<Box<dyn Future<Output = (Credential, Result<Answer, Error>)>>>;
+/// What was asked, when (unix milliseconds), and what came of it.
+type Called = (Asked, i64, Result<Answer, Error>);
+type Call = Pin<Box<dyn Future<Output = Called>>>;
 
 /// See the module.
 pub struct Checker {
@@ -83,10 +123,11 @@ pub struct Checker {
     questions: mpsc::Receiver<Question>,
     calls: FuturesUnordered<Call>,
     /// Who waits for which call.
-    asked: HashMap<Credential, Vec<oneshot::Sender<Verdict>>>,
-    waiting: VecDeque<Credential>,
-    known: Cache<Credential, Arc<Answer>>,
+    asked: HashMap<Asked, Vec<oneshot::Sender<Answered>>>,
+    waiting: VecDeque<Asked>,
+    known: Cache<Asked, Arc<Answer>>,
     refused: Cache<Credential, Instant>,
+    not_permitted: Cache<Asked, No>,
     backoff: Backoff,
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
@@ -95,6 +136,13 @@ pub struct Checker {
     misconfigured: Option<Pending>,
     /// Ends when it accepts them: a gateway that is not ready gets no requests to notice by.
     accepted: Pin<Box<dyn Future<Output = ()>>>,
+}
+
+/// That a session may not do something.
+struct No {
+    until: Instant,
+    /// Unix milliseconds.
+    heard_at: i64,
 }
 
 /// What a checker works with.
@@ -122,6 +170,7 @@ impl Checker {
             waiting: VecDeque::new(),
             known: grown_as_needed(parts.capacity),
             refused: grown_as_needed(REFUSED),
+            not_permitted: grown_as_needed(REFUSED),
             backoff: Backoff::default(),
             registry: parts.registry,
             metrics: parts.metrics,
@@ -140,78 +189,88 @@ impl Checker {
                     Some(question) => self.take(question),
                     None => return,
                 },
-                Some((credential, result)) = self.calls.next() => self.finish(&credential, result),
+                Some(called) = self.calls.next() => self.finish(called),
                 () = &mut self.accepted => self.configured(),
             }
         }
     }
 
     fn take(&mut self, question: Question) {
-        let Question { credential, not_before, reply } = question;
-        if let Some(verdict) = self.remembered(&credential, not_before) {
+        let Question { asked, not_before, reply } = question;
+        if let Some(verdict) = self.remembered(&asked, not_before) {
             let _ = reply.send(verdict);
-        } else if let Some(others) = self.asked.get_mut(&credential) {
+        } else if let Some(others) = self.asked.get_mut(&asked) {
             others.push(reply);
         } else if let Some(retry_after) = self.backoff.remaining() {
-            let _ = reply.send(Verdict::Unavailable { retry_after });
+            let _ = reply.send(Ok(Verdict::Unavailable { retry_after }));
         } else if self.waiting.len() >= MAX_WAITING {
-            let _ = reply.send(Verdict::Unavailable { retry_after: RETRY_AFTER });
+            let _ = reply.send(Ok(UNAVAILABLE));
         } else {
-            self.asked.insert(credential.clone(), vec![reply]);
-            self.waiting.push_back(credential);
+            self.asked.insert(asked.clone(), vec![reply]);
+            self.waiting.push_back(asked);
             self.start_calls();
         }
     }
 
-    fn remembered(&mut self, credential: &Credential, not_before: i64) -> Option<Verdict> {
-        if let Some(until) = self.refused.get(credential) {
+    fn remembered(&mut self, asked: &Asked, not_before: i64) -> Option<Answered> {
+        if let Some(until) = self.refused.get(&asked.credential) {
             if Instant::now() < *until {
-                return Some(Verdict::Refused);
+                return Some(Ok(Verdict::Refused));
             }
-            self.refused.remove(credential);
+            self.refused.remove(&asked.credential);
         }
-        let answer = self.known.get(credential)?;
+        if let Some(no) = self.not_permitted.get(asked) {
+            if no.heard_at >= not_before && Instant::now() < no.until {
+                return Some(Err(NotPermitted));
+            }
+            self.not_permitted.remove(asked);
+        }
+        let answer = self.known.get(asked)?;
         // The last word about a session may have been said about another of its credentials.
-        let is_revoked = self.registry.is_revoked(&answer.identity, credential.text());
+        let is_revoked = self.registry.is_revoked(&answer.identity, asked.credential.text());
         let holds = answer.heard_at >= not_before && !is_revoked;
-        holds.then(|| Verdict::Live(Arc::clone(answer)))
+        holds.then(|| Ok(Verdict::Live(Arc::clone(answer))))
     }
 
     fn start_calls(&mut self) {
         while self.calls.len() < MAX_CALLS {
-            let Some(credential) = self.waiting.pop_front() else { return };
+            let Some(asked) = self.waiting.pop_front() else { return };
             let client = self.client.clone();
             let vertical = self.vertical;
             let metrics = Arc::clone(&self.metrics);
             self.calls.push(Box::pin(async move {
-                let call = AssertUnwindSafe(call(&client, vertical, &credential, &metrics));
+                let asked_at = clock::unix_millis();
+                let call = AssertUnwindSafe(call(&client, vertical, &asked, asked_at, &metrics));
                 let result = call.catch_unwind().await.unwrap_or(Err(Error::Timeout));
-                (credential, result)
+                (asked, asked_at, result)
             }));
         }
     }
 
-    fn finish(&mut self, credential: &Credential, result: Result<Answer, Error>) {
+    fn finish(&mut self, (asked, asked_at, result): Called) {
+        if matches!(result, Ok(_) | Err(Error::Refused { .. } | Error::NotPermitted { .. })) {
+            self.backoff.clear();
+            self.heard_about(&asked.credential);
+        }
         let verdict = match result {
             Ok(answer) => {
-                self.backoff.clear();
-                self.heard_about(credential);
                 let answer = Arc::new(answer);
-                self.known.insert(credential.clone(), Arc::clone(&answer));
-                Verdict::Live(answer)
+                self.known.insert(asked.clone(), Arc::clone(&answer));
+                Ok(Verdict::Live(answer))
             }
             Err(Error::Refused { .. }) => {
-                self.backoff.clear();
-                self.heard_about(credential);
-                if let Some((_, answer)) = self.known.remove(credential) {
-                    self.registry.revoke(&answer.identity, credential.text());
-                }
-                self.refused.insert(credential.clone(), Instant::now() + self.negative_ttl);
-                Verdict::Refused
+                self.forget(&asked);
+                Ok(Verdict::Refused)
             }
-            Err(error) => Verdict::Unavailable { retry_after: self.unavailable(&error) },
+            Err(Error::NotPermitted { .. }) if asked.check.is_some() => {
+                self.known.remove(&asked);
+                let until = Instant::now() + self.negative_ttl;
+                self.not_permitted.insert(asked.clone(), No { until, heard_at: asked_at });
+                Err(NotPermitted)
+            }
+            Err(error) => Ok(Verdict::Unavailable { retry_after: self.unavailable(&error) }),
         };
-        for reply in self.asked.remove(credential).unwrap_or_default() {
+        for reply in self.asked.remove(&asked).unwrap_or_default() {
             let _ = reply.send(verdict.clone());
         }
         self.start_calls();
@@ -223,6 +282,17 @@ impl Checker {
             Credential::Jwt(_) | Credential::Token(_) => self.configured(),
             Credential::AccessToken { .. } => {}
         }
+    }
+
+    /// What the credential stands for is over, whatever was asked about it.
+    fn forget(&mut self, asked: &Asked) {
+        let alone = Asked::alone(asked.credential.clone());
+        for asked in [asked, &alone] {
+            if let Some((_, answer)) = self.known.remove(asked) {
+                self.registry.revoke(&answer.identity, asked.credential.text());
+            }
+        }
+        self.refused.insert(alone.credential, Instant::now() + self.negative_ttl);
     }
 
     /// Stytch accepts our own credentials.
@@ -261,19 +331,26 @@ impl Checker {
 async fn call(
     client: &Client,
     vertical: Vertical,
-    credential: &Credential,
+    asked: &Asked,
+    asked_at: i64,
     metrics: &Metrics,
 ) -> Result<Answer, Error> {
     let started = Instant::now();
-    let asked_at = clock::unix_millis();
-    let session =
-        |authenticated| Answer::read(authenticated, vertical, asked_at).ok_or_else(stytch::error::incomplete);
-    let (endpoint, result) = match credential {
-        Credential::Jwt(jwt) => (AUTHENTICATE, client.authenticate_jwt(jwt).await.and_then(session)),
-        Credential::Token(token) => (AUTHENTICATE, client.authenticate_token(token).await.and_then(session)),
+    let check = asked.check.as_ref();
+    let session = |answer: Authenticated| {
+        if check.is_some() {
+            stytch::error::checked(answer.verdict.as_ref())?;
+        }
+        Answer::read(answer, vertical, asked_at).ok_or_else(stytch::error::incomplete)
+    };
+    let (endpoint, result) = match &asked.credential {
+        Credential::Jwt(jwt) => (AUTHENTICATE, client.authenticate_jwt(jwt, check).await.and_then(session)),
+        Credential::Token(token) => {
+            (AUTHENTICATE, client.authenticate_token(token, check).await.and_then(session))
+        }
         Credential::AccessToken { token, client_id, .. } => {
             let told = client.introspect(token, client_id).await;
-            (INTROSPECT, told.and_then(|told| introspected(told, credential, asked_at)))
+            (INTROSPECT, told.and_then(|told| introspected(told, &asked.credential, asked_at)))
         }
     };
     let outcome = result.as_ref().map_or_else(CallOutcome::from, |_| CallOutcome::Ok);
@@ -319,19 +396,19 @@ impl std::fmt::Display for Chain<'_> {
 
 /// The project-wide pause after a 429, doubled while they go on.
 #[derive(Default)]
-struct Backoff {
+pub(in crate::access) struct Backoff {
     until: Option<Instant>,
     last: Option<Duration>,
 }
 
 impl Backoff {
-    fn remaining(&self) -> Option<Duration> {
+    pub(in crate::access) fn remaining(&self) -> Option<Duration> {
         self.until?.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
     }
 
     /// `advised` is Stytch's `Retry-After`. Without one the pause doubles, with jitter so that
     /// replicas do not come back together.
-    fn begin(&mut self, advised: Option<Duration>) -> Duration {
+    pub(in crate::access) fn begin(&mut self, advised: Option<Duration>) -> Duration {
         let doubled = self.last.map_or(FIRST_BACKOFF, |last| (last * 2).min(LONGEST_BACKOFF));
         self.last = Some(doubled);
         let jittered = doubled.mul_f64(0.75 + 0.5 * clock::jitter());
@@ -340,7 +417,7 @@ impl Backoff {
         wait
     }
 
-    const fn clear(&mut self) {
+    pub(in crate::access) const fn clear(&mut self) {
         self.until = None;
         self.last = None;
     }
