@@ -22,6 +22,7 @@ pub mod authz;
 pub mod credential;
 pub mod cross_site;
 pub mod host;
+pub mod last_good;
 pub mod path;
 pub mod rejection;
 pub mod route;

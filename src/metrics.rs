@@ -33,6 +33,7 @@ pub struct Metrics {
     stytch_calls: Mutex<BTreeMap<(&'static str, CallOutcome), u64>>,
     stytch_call_duration: Histogram,
     keys: Mutex<Option<Keys>>,
+    policy_fetched_at: Mutex<Option<SystemTime>>,
     keys_fetches: [Number; KeysFetch::ALL.len()],
     config_reloads: [Number; ConfigReload::ALL.len()],
     access_log_lost: [Number; LogLoss::ALL.len()],
@@ -63,6 +64,7 @@ impl Metrics {
             stytch_calls: Mutex::default(),
             stytch_call_duration: Histogram::default(),
             keys: Mutex::default(),
+            policy_fetched_at: Mutex::default(),
             keys_fetches: Default::default(),
             config_reloads: Default::default(),
             access_log_lost: Default::default(),
@@ -103,6 +105,17 @@ impl Metrics {
     #[must_use]
     pub fn keys(&self) -> Option<Keys> {
         *held(&self.keys)
+    }
+
+    /// From here on permissions are judged by an RBAC policy that Stytch gave then.
+    pub fn policy_in_use(&self, fetched_at: SystemTime) {
+        *held(&self.policy_fetched_at) = Some(fetched_at);
+    }
+
+    /// None until there is a policy.
+    #[must_use]
+    pub fn policy_age(&self) -> Option<Duration> {
+        held(&self.policy_fetched_at).map(|at| at.elapsed().unwrap_or_default())
     }
 
     pub fn keys_fetch(&self, outcome: KeysFetch) {

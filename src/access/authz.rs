@@ -12,6 +12,10 @@ use crate::config::Route;
 pub mod rules;
 mod scopes;
 
+pub mod keeper;
+pub mod policies;
+pub mod policy;
+
 /// Proof that a request may pass. Private fields: only this module can make one.
 pub struct Grant {
     index: usize,

@@ -74,6 +74,7 @@ impl Status {
                 "count": keys.count,
                 "age_seconds": keys.age().as_secs(),
             })),
+            "policy": self.metrics.policy_age().map(|age| json!({ "age_seconds": age.as_secs() })),
             "sessions_cached": self.metrics.sessions_cached(),
         })
     }

@@ -4,10 +4,11 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use crate::access::authn::checker::{self, Checker};
-use crate::access::authn::fetcher::{self, Fetcher, KeyCache};
+use crate::access::authn::fetcher::{self, Fetcher};
 use crate::access::authn::keys::Keys;
 use crate::access::authn::registry::Registry;
 use crate::access::authn::{self};
+use crate::access::last_good::LastGood;
 use crate::config::{self, Config};
 use crate::limiter::Limiter;
 use crate::metrics::{ConfigReload, Metrics};
@@ -77,10 +78,7 @@ impl Control {
             })
             .map(|old| old.keys.clone())
             .unwrap_or_default();
-        let cache = settings
-            .key_cache_file
-            .clone()
-            .map(|path| KeyCache { path, project_id: settings.project_id.clone() });
+        let cache = settings.key_cache_file.clone().map(|path| LastGood::open(path, &settings.project_id));
         let pending = keys.current().is_none().then(|| self.readiness.wait_for(fetcher::PART));
         let (fetcher, fetching) = Fetcher {
             client: client.clone(),

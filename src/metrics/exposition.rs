@@ -109,6 +109,10 @@ impl Scrape {
             )?
             .encode_gauge(&keys.age().as_secs_f64())?;
         }
+        if let Some(age) = self.0.policy_age() {
+            out.gauge("policy_age", "Time since the RBAC policy in use was fetched.", Some(&Unit::Seconds))?
+                .encode_gauge(&age.as_secs_f64())?;
+        }
         let mut family = out.counter("keys_fetch", "Attempts to fetch verification keys.")?;
         shared(&mut family, "outcome", KeysFetch::ALL.map(KeysFetch::as_str), &self.0.keys_fetches)
     }
@@ -361,6 +365,8 @@ mod tests {
     fn what_happens_rarely_is_there_too() {
         let metrics = Metrics::new(1);
         assert!(!metrics.exposition().contains("keys_age"));
+        assert!(!metrics.exposition().contains("policy_age"));
+        metrics.policy_in_use(SystemTime::now() + Duration::from_secs(60));
         metrics.keys_in_use(Keys { count: 2, fetched_at: SystemTime::now() + Duration::from_secs(60) });
         metrics.stytch_call("sessions/authenticate", CallOutcome::RateLimited, Duration::from_millis(80));
         metrics.keys_fetch(KeysFetch::Failed);
@@ -372,6 +378,7 @@ mod tests {
                 r#"stytch_gateway_stytch_calls_total{endpoint="sessions/authenticate",outcome="rate_limited"} 1"#,
                 "stytch_gateway_stytch_call_duration_seconds_count 1",
                 "stytch_gateway_keys_age_seconds 0.0",
+                "stytch_gateway_policy_age_seconds 0.0",
                 r#"stytch_gateway_keys_fetch_total{outcome="failed"} 1"#,
                 r#"stytch_gateway_config_reloads_total{outcome="rejected"} 1"#,
                 r#"stytch_gateway_access_log_lost_lines_total{reason="queue_full"} 300"#,

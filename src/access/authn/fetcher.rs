@@ -1,19 +1,18 @@
 //! Fetches the key set: at start until it succeeds, then on schedule, and when a key id is new.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use super::checker::Chain;
 use super::keys::{COOLDOWN, KeySet, Keys};
+use crate::access::last_good::LastGood;
 use crate::clock;
 use crate::metrics::{self, CallOutcome, KeysFetch, Metrics};
 use crate::readiness::Pending;
 use crate::stytch::Client;
-use crate::stytch::types::{Jwk, Jwks};
+use crate::stytch::types::Jwks;
 
 /// Between attempts while there are no keys at all.
 const FIRST_RETRY: Duration = Duration::from_millis(250);
@@ -52,7 +51,7 @@ pub struct Fetcher {
     /// `stytch.jwks_refresh`.
     pub refresh: Duration,
     /// `stytch.key_cache_file`.
-    pub cache: Option<KeyCache>,
+    pub cache: Option<LastGood>,
     pub metrics: Arc<Metrics>,
     /// Held until there are keys.
     pub pending: Option<Pending>,
@@ -67,7 +66,7 @@ impl Fetcher {
 
     async fn run(mut self, mut asked: mpsc::Receiver<oneshot::Sender<Outcome>>) {
         if self.keys.current().is_none()
-            && let Some(jwks) = self.cache.as_ref().and_then(KeyCache::load)
+            && let Some(jwks) = self.cache.as_ref().and_then(LastGood::keys)
         {
             self.take(jwks, SystemTime::UNIX_EPOCH);
         }
@@ -140,7 +139,7 @@ impl Fetcher {
         if changed {
             tracing::info!(keys = set.len(), "verification keys loaded");
             if let Some(cache) = self.cache.as_ref().filter(|_| at != SystemTime::UNIX_EPOCH) {
-                cache.store(&set.source);
+                cache.keep_keys(&set.source);
             }
         }
         self.metrics.keys_in_use(metrics::Keys { count: set.len(), fetched_at: at });
@@ -148,47 +147,4 @@ impl Fetcher {
         self.pending = None;
         true
     }
-}
-
-/// The last good key set on disk, so that a start during an outage can verify. Public keys only.
-pub struct KeyCache {
-    pub path: PathBuf,
-    pub project_id: String,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Cached {
-    project_id: String,
-    keys: Vec<Jwk>,
-}
-
-impl KeyCache {
-    fn load(&self) -> Option<Jwks> {
-        let bytes = std::fs::read(&self.path).ok()?;
-        match serde_json::from_slice::<Cached>(&bytes) {
-            Ok(cached) if cached.project_id == self.project_id => Some(Jwks { keys: cached.keys }),
-            Ok(_) => None,
-            Err(error) => {
-                tracing::warn!(%error, path = %self.path.display(), "stytch.key_cache_file is not readable");
-                None
-            }
-        }
-    }
-
-    fn store(&self, keys: &[Jwk]) {
-        let cached = Cached { project_id: self.project_id.clone(), keys: keys.to_vec() };
-        let written = serde_json::to_vec(&cached)
-            .map_err(std::io::Error::from)
-            .and_then(|bytes| write_whole(&self.path, &bytes));
-        if let Err(error) = written {
-            tracing::warn!(%error, path = %self.path.display(), "stytch.key_cache_file could not be written");
-        }
-    }
-}
-
-/// Replaces a file so that a reader sees the old or the new one, never a part.
-fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let beside = path.with_extension("new");
-    std::fs::write(&beside, bytes)?;
-    std::fs::rename(&beside, path)
 }
