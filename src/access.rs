@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 
 use self::authn::{Authn, Proved};
 pub use self::authz::Grant;
@@ -76,7 +76,8 @@ pub struct Gate {
 enum Pass {
     /// With the reason why nobody has to be known.
     Nobody(Auth),
-    Somebody(Proved),
+    /// With the roles that grant what the route asks for, where it does.
+    Somebody(Proved, Option<HeaderValue>),
 }
 
 impl Gate {
@@ -109,7 +110,7 @@ impl Gate {
         let rejection = match self.judge(&found, route, head, &mut proved).await {
             Ok(Pass::Nobody(Auth::Optional)) => return Ok(authz::anonymous(index, route)),
             Ok(Pass::Nobody(_)) => return Ok(authz::public(index, route)),
-            Ok(Pass::Somebody(proved)) => return Ok(authz::permit(index, route, proved)),
+            Ok(Pass::Somebody(proved, roles)) => return Ok(authz::permit(index, route, proved, roles)),
             Err(rejection) => rejection.on_route(index),
         };
         if route.observe && rejection.code.is_of_access() {
@@ -141,14 +142,26 @@ impl Gate {
                 _ => Err(Rejection::new(Code::Unauthenticated, "no credential")),
             };
         }
-        let somebody = self.authn.verify(&presented, head.client, head.received_at).await?;
+        let mut somebody = self.authn.verify(&presented, head.client, head.received_at).await?;
         cross_site::check(head, somebody.source, self.public_authority.as_deref())?;
-        let leeway = clock::span(self.session.leeway);
-        if let Err(rejection) = authz::judge(route, &somebody, head, &found.captures, leeway) {
-            *proved = Some(somebody);
-            return Err(rejection);
+        let judged = authz::Judged {
+            route,
+            head,
+            captures: &found.captures,
+            presented: &presented,
+            authn: &self.authn,
+            leeway: clock::span(self.session.leeway),
+        };
+        match judged.judge(&mut somebody).await {
+            Ok(granting_roles) => Ok(Pass::Somebody(somebody, granting_roles)),
+            Err(rejection) if rejection.code == Code::InvalidCredential => {
+                Err(self.authn.counted(rejection, head.client))
+            }
+            Err(rejection) => {
+                *proved = Some(somebody);
+                Err(rejection)
+            }
         }
-        Ok(Pass::Somebody(somebody))
     }
 
     fn route(&self, head: &RequestHead<'_>) -> Result<Match, Rejection> {

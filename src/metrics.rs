@@ -107,9 +107,9 @@ impl Metrics {
         *held(&self.keys)
     }
 
-    /// From here on permissions are judged by an RBAC policy that Stytch gave then.
-    pub fn policy_in_use(&self, fetched_at: SystemTime) {
-        *held(&self.policy_fetched_at) = Some(fetched_at);
+    /// From here on permissions are judged by an RBAC policy that Stytch gave then; or by none.
+    pub fn policy_in_use(&self, fetched_at: Option<SystemTime>) {
+        *held(&self.policy_fetched_at) = fetched_at;
     }
 
     /// None until there is a policy.

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use crate::access::authn::{self, Authn};
 use crate::access::{Gate, Grant};
@@ -13,6 +13,9 @@ use crate::endpoints::Endpoint;
 use crate::identity::owned::Owned;
 use crate::metrics::{self, Metrics, RouteCounts};
 use crate::upstream::Upstream;
+
+/// The roles that a permission check named (DESIGN.md section 5).
+const GRANTING_ROLES: HeaderName = HeaderName::from_static("x-stytch-granting-roles");
 
 /// Made anew at each reload; what it holds per worker (caches, pools) is its own.
 pub struct Site {
@@ -82,6 +85,9 @@ impl Site {
         let Some(word) = word else { return };
         for (name, value) in &word.said.headers {
             headers.insert(name.clone(), value.clone());
+        }
+        if let Some(roles) = grant.granting_roles() {
+            headers.insert(GRANTING_ROLES, roles.clone());
         }
         for (name, template) in &grant.route().headers {
             match template.render(&word.identity) {

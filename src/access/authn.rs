@@ -20,6 +20,7 @@ use self::answer::SessionState;
 use self::memory::{Key, Sought, grown_as_needed};
 pub use self::word::{Fresh, Word};
 use self::word::{Heard, Said};
+use super::authz::policies;
 use super::credential::{MAX_PRESENTED, Presented, Source, Token};
 use super::rejection::{Code, Rejection};
 use crate::clock;
@@ -38,6 +39,7 @@ pub mod keys;
 mod memory;
 pub mod registry;
 mod remote;
+mod verdict;
 mod word;
 
 /// Credentials whose signature failed, remembered by each worker.
@@ -72,6 +74,8 @@ pub struct Shared {
     pub checker: checker::Handle,
     pub registry: Arc<registry::Registry>,
     pub limiter: Arc<Limiter>,
+    /// None where no route is judged by a copy of the policy.
+    pub policies: Option<policies::Handle>,
 }
 
 /// One worker's authentication. Made anew with each configuration, caches included.
@@ -121,6 +125,12 @@ impl Authn {
             shared,
             metrics,
         })
+    }
+
+    /// What permissions are judged by here, if any route asks for it.
+    #[must_use]
+    pub const fn policies(&self) -> Option<&policies::Handle> {
+        self.shared.policies.as_ref()
     }
 
     /// Words remembered, for the gauge.
@@ -369,6 +379,7 @@ impl Authn {
             profile_at: heard.profile_at,
             refreshing: Cell::new(false),
             fresh: RefCell::new(None),
+            verdicts: RefCell::default(),
         }
     }
 

@@ -8,6 +8,9 @@ use crate::access::authn::fetcher::{self, Fetcher};
 use crate::access::authn::keys::Keys;
 use crate::access::authn::registry::Registry;
 use crate::access::authn::{self};
+use crate::access::authz::keeper::{self, Keeper};
+use crate::access::authz::permission::needs_policy;
+use crate::access::authz::policies::{self, Policies};
 use crate::access::last_good::LastGood;
 use crate::config::{self, Config};
 use crate::limiter::Limiter;
@@ -31,6 +34,37 @@ struct Connected {
     keys: Keys,
     checker: checker::Handle,
     fetcher: fetcher::Handle,
+    client: Client,
+    last_good: Option<LastGood>,
+    policies: Policies,
+    /// There while some route is judged by a copy of the policy.
+    judging: Option<policies::Handle>,
+}
+
+impl Connected {
+    /// Begins to fetch policies, or ends it, as routes need.
+    fn judge_here(&mut self, is_needed: bool, metrics: &Arc<Metrics>, readiness: &Readiness) {
+        if self.judging.is_some() == is_needed {
+            return;
+        }
+        if !is_needed {
+            (self.judging, self.policies) = (None, Policies::default());
+            metrics.policy_in_use(None);
+            return;
+        }
+        let is_new = self.policies.project(|_| ()).is_none();
+        let (handle, keeping) = Keeper {
+            client: self.client.clone(),
+            policies: self.policies.clone(),
+            refresh: self.stytch.policy_refresh,
+            last_good: self.last_good.clone(),
+            metrics: Arc::clone(metrics),
+            pending: is_new.then(|| readiness.wait_for(keeper::PART)),
+        }
+        .start();
+        tokio::task::spawn_local(keeping);
+        self.judging = Some(handle);
+    }
 }
 
 impl Control {
@@ -47,13 +81,15 @@ impl Control {
         if self.connected.as_ref().filter(same).is_none() {
             self.connected = Some(self.start(config, session)?);
         }
-        let Some(connected) = &self.connected else { unreachable!("just connected") };
+        let Some(connected) = &mut self.connected else { unreachable!("just connected") };
+        connected.judge_here(needs_policy(config), &self.metrics, &self.readiness);
         Ok(authn::Shared {
             keys: connected.keys.clone(),
             fetcher: connected.fetcher.clone(),
             checker: connected.checker.clone(),
             registry: Arc::clone(&self.registry),
             limiter: Arc::clone(&self.limiter),
+            policies: connected.judging.clone(),
         })
     }
 
@@ -70,28 +106,27 @@ impl Control {
             settings.vertical,
             settings.timeout,
         )?;
-        let keys = self
-            .connected
-            .as_ref()
-            .filter(|old| {
-                old.stytch.project_id == settings.project_id && old.stytch.api_url == settings.api_url
-            })
-            .map(|old| old.keys.clone())
-            .unwrap_or_default();
-        let cache = settings.key_cache_file.clone().map(|path| LastGood::open(path, &settings.project_id));
+        let same = |old: &&Connected| {
+            old.stytch.project_id == settings.project_id && old.stytch.api_url == settings.api_url
+        };
+        let old = self.connected.as_ref().filter(same);
+        let keys = old.map(|old| old.keys.clone()).unwrap_or_default();
+        let policies = old.map(|old| old.policies.clone()).unwrap_or_default();
+        let last_good =
+            settings.key_cache_file.clone().map(|path| LastGood::open(path, &settings.project_id));
         let pending = keys.current().is_none().then(|| self.readiness.wait_for(fetcher::PART));
         let (fetcher, fetching) = Fetcher {
             client: client.clone(),
             keys: keys.clone(),
             refresh: settings.jwks_refresh,
-            cache,
+            cache: last_good.clone(),
             metrics: Arc::clone(&self.metrics),
             pending,
         }
         .start();
         tokio::task::spawn_local(fetching);
         let (checker, handle) = Checker::new(checker::Parts {
-            client,
+            client: client.clone(),
             vertical: settings.vertical,
             capacity: config.session.capacity,
             negative_ttl: config.session.negative_ttl,
@@ -100,7 +135,10 @@ impl Control {
             readiness: self.readiness.clone(),
         });
         tokio::task::spawn_local(checker.run());
-        Ok(Connected { stytch: settings.clone(), session, keys, checker: handle, fetcher })
+        let stytch = settings.clone();
+        let checker = handle;
+        let judging = None;
+        Ok(Connected { stytch, session, keys, checker, fetcher, client, last_good, policies, judging })
     }
 
     pub(super) fn applied(&self, config: &Config) {

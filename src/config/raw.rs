@@ -102,15 +102,14 @@ pub(super) struct Stytch {
     pub(super) timeout: Period,
     /// How often the signing keys are fetched again, in the background.
     pub(super) jwks_refresh: Period,
-    /// How often the RBAC policy is fetched again, in the background.
-    #[schemars(extend("x-later" = true))]
+    /// How often the RBAC policy is fetched again, in the background. Only where a route is judged by it.
     pub(super) policy_refresh: Period,
     /// The project's own domain, where Connected Apps get their tokens, such as `login.example.com`. Routes that admit
     /// Connected Apps need it, and tokens may name it as their issuer.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = "login.example.com")]
     pub(super) domain: Option<String>,
-    /// A file that keeps the last good keys across restarts. By default none is kept.
+    /// A file that keeps the last good keys and RBAC policy across restarts. By default none is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) key_cache_file: Option<String>,
 }

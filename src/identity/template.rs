@@ -175,6 +175,19 @@ fn value_text(value: &Value, form: &Form, encoded: bool) -> String {
     out
 }
 
+/// A list as a header has it without a filter; none where it is empty.
+#[must_use]
+pub fn list<S: AsRef<str>>(elements: &[S]) -> Option<HeaderValue> {
+    let mut out = String::new();
+    for (index, element) in elements.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        push_element(&mut out, element.as_ref(), ",", true);
+    }
+    if out.is_empty() { None } else { HeaderValue::try_from(out).ok() }
+}
+
 /// The text of something that is not spread out: JSON for what has no plainer form.
 fn scalar(value: &Value) -> Cow<'_, str> {
     match value {

@@ -366,7 +366,7 @@ mod tests {
         let metrics = Metrics::new(1);
         assert!(!metrics.exposition().contains("keys_age"));
         assert!(!metrics.exposition().contains("policy_age"));
-        metrics.policy_in_use(SystemTime::now() + Duration::from_secs(60));
+        metrics.policy_in_use(Some(SystemTime::now() + Duration::from_secs(60)));
         metrics.keys_in_use(Keys { count: 2, fetched_at: SystemTime::now() + Duration::from_secs(60) });
         metrics.stytch_call("sessions/authenticate", CallOutcome::RateLimited, Duration::from_millis(80));
         metrics.keys_fetch(KeysFetch::Failed);

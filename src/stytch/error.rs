@@ -105,7 +105,7 @@ impl Error {
     /// Whether what was asked for does not exist: the object, or the call for this project.
     pub(super) fn is_absence(&self) -> bool {
         match self {
-            Self::Refused { error_type } => error_type == "organization_not_found",
+            Self::Refused { .. } | Self::NotPermitted { .. } => true,
             Self::Unexpected { status, .. } => {
                 matches!(*status, StatusCode::NOT_FOUND | StatusCode::FORBIDDEN)
             }

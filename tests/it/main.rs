@@ -17,6 +17,7 @@ mod headers;
 mod keys;
 mod operation;
 mod outages;
+mod permissions;
 mod program;
 mod rules;
 mod sessions;

@@ -193,7 +193,7 @@ fn gate(config: &Config) -> Gate {
     });
     tokio::task::spawn_local(checker.run());
     let limiter = Arc::new(Limiter::new(&config.rate_limit));
-    Gate::new(config, Authn::new(config, authn::Shared { keys, fetcher, checker: asking, registry, limiter }, Metrics::new(1).worker(0)))
+    Gate::new(config, Authn::new(config, authn::Shared { keys, fetcher, checker: asking, registry, limiter, policies: None }, Metrics::new(1).worker(0)))
 }
 
 /// Anything a parser of heads would let through, and credentials that are nearly right.

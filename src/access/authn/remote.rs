@@ -74,12 +74,7 @@ impl Authn {
         let (this, word, question) = (Rc::clone(self), Rc::clone(word), question(token, Some(word)));
         tokio::task::spawn_local(async move {
             let asked = question.clone();
-            let token = match &asked {
-                stytch::Credential::Token(token) => Token::Opaque(token.as_bytes()),
-                stytch::Credential::Jwt(jwt) | stytch::Credential::AccessToken { token: jwt, .. } => {
-                    Token::Jwt(jwt.as_bytes())
-                }
-            };
+            let token = token_in(&asked);
             match this.shared.checker.ask(question, word.heard_at + 1).await {
                 Verdict::Live(answer) => drop(this.remember_answer(token, &answer, Some(&word))),
                 Verdict::Refused => this.refused_by_stytch(token, Some(&word), clock::unix_millis()),
@@ -92,7 +87,7 @@ impl Authn {
     }
 
     /// Takes down an answer about a credential, of which so much was known before.
-    fn remember_answer(
+    pub(super) fn remember_answer(
         &self,
         token: Token<'_>,
         answer: &Answer,
@@ -148,7 +143,7 @@ impl Authn {
     }
 
     /// Ends what the credential stands for, here and wherever else it is known.
-    fn refused_by_stytch(&self, token: Token<'_>, known: Option<&Word>, now: i64) {
+    pub(super) fn refused_by_stytch(&self, token: Token<'_>, known: Option<&Word>, now: i64) {
         if let Some(word) = known {
             self.shared.registry.revoke(&word.identity, &text(token.as_bytes()));
         }
@@ -158,7 +153,7 @@ impl Authn {
 }
 
 /// What Stytch is asked about a credential, of which so much is known.
-fn question(token: Token<'_>, known: Option<&Word>) -> stytch::Credential {
+pub(super) fn question(token: Token<'_>, known: Option<&Word>) -> stytch::Credential {
     let app = known.map(|word| &*word.identity).filter(|identity| identity.kind == Kind::ConnectedApp);
     let of_app = app.and_then(|identity| Some((identity, identity.client.as_ref()?)));
     match (token, of_app) {
@@ -170,6 +165,16 @@ fn question(token: Token<'_>, known: Option<&Word>) -> stytch::Credential {
         },
         (Token::Jwt(jwt), None) => stytch::Credential::Jwt(text(jwt).into_owned()),
         (Token::Opaque(token), _) => stytch::Credential::Token(text(token).into_owned()),
+    }
+}
+
+/// The credential that a question is about.
+pub(super) fn token_in(question: &stytch::Credential) -> Token<'_> {
+    match question {
+        stytch::Credential::Token(token) => Token::Opaque(token.as_bytes()),
+        stytch::Credential::Jwt(jwt) | stytch::Credential::AccessToken { token: jwt, .. } => {
+            Token::Jwt(jwt.as_bytes())
+        }
     }
 }
 

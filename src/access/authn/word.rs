@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 use super::answer::SessionState;
+use super::verdict::Granted;
 use crate::config::Secret;
 use crate::identity::template::Template;
 use crate::identity::{Identity, Kind};
@@ -33,6 +34,7 @@ pub struct Word {
     pub(super) profile_at: i64,
     pub(super) refreshing: Cell<bool>,
     pub(super) fresh: RefCell<Option<Box<Fresh>>>,
+    pub(super) verdicts: RefCell<Vec<Granted>>,
 }
 
 /// What is said of an identity with every request, made once. All of it is in one piece of memory:

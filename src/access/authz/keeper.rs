@@ -179,7 +179,7 @@ impl Running {
     /// organization still has the same roles is asked when somebody comes from it.
     fn load(&mut self) {
         if let Some(last_good) = self.keeper.last_good.clone() {
-            if self.keeper.policies.project().is_none()
+            if self.keeper.policies.project(|_| ()).is_none()
                 && let Some(policy) = last_good.policy()
             {
                 self.replace(policy, SystemTime::UNIX_EPOCH);
@@ -304,15 +304,14 @@ impl Running {
     }
 
     fn replace(&mut self, policy: types::Policy, fetched_at: SystemTime) {
-        let known = self.keeper.policies.project();
-        if known.is_none_or(|known| known.source != policy) {
+        if self.keeper.policies.project(|known| known.source == policy) != Some(true) {
             tracing::info!(roles = policy.roles.len(), scopes = policy.scopes.len(), "RBAC policy loaded");
             if let Some(last_good) = &self.keeper.last_good {
                 last_good.keep_policy(&policy);
             }
             self.keeper.policies.replace(Arc::new(Policy::new(policy)));
         }
-        self.keeper.metrics.policy_in_use(fetched_at);
+        self.keeper.metrics.policy_in_use(Some(fetched_at));
         self.keeper.pending = None;
     }
 

@@ -77,10 +77,9 @@ impl Organization {
 }
 
 impl Policies {
-    /// None until the first fetch succeeds.
-    #[must_use]
-    pub fn project(&self) -> Option<Arc<Policy>> {
-        self.0.project.load_full()
+    /// Looks at the project's policy. None until the first fetch succeeds.
+    pub fn project<T>(&self, look: impl FnOnce(&Policy) -> T) -> Option<T> {
+        self.0.project.load().as_deref().map(look)
     }
 
     pub fn replace(&self, policy: Arc<Policy>) {
@@ -144,27 +143,35 @@ pub struct Handle {
     keeper: mpsc::Sender<Asked>,
 }
 
+/// What a client is told to wait when nothing better is known.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
 impl Handle {
     #[must_use]
     pub const fn new(policies: Policies, keeper: mpsc::Sender<Asked>) -> Self {
         Self { policies, keeper }
     }
 
-    /// The roles of an organization's own. `now` is unix milliseconds. Ready at once while the
-    /// organization is in use; otherwise they are fetched, and where that fails the last ones count.
+    /// Looks at an organization that is in use, and so kept up to date. `now` is unix milliseconds.
+    pub fn in_use<T>(&self, id: &str, now: i64, look: impl FnOnce(&Organization) -> T) -> Option<T> {
+        let organizations = self.policies.shard(id).load();
+        let known = organizations.get(id).filter(|known| !known.is_dormant())?;
+        known.note_use(now);
+        Some(look(known))
+    }
+
+    /// The same for one that may not be in use: then its roles are fetched, and where that fails the
+    /// last ones count.
     ///
     /// # Errors
     /// When they were never had; the duration says when to try again.
-    pub async fn roles_of(&self, organization: &str, now: i64) -> Result<Arc<Organization>, Duration> {
-        let known = self.policies.organization(organization);
+    pub async fn roles_of(&self, id: &str, now: i64) -> Result<Arc<Organization>, Duration> {
+        let known = self.policies.organization(id);
         if let Some(known) = &known {
             known.note_use(now);
-            if !known.is_dormant() {
-                return Ok(Arc::clone(known));
-            }
         }
-        let outcome = self.ask(organization).await;
-        match (self.policies.organization(organization).or(known), outcome) {
+        let outcome = self.ask(id).await;
+        match (self.policies.organization(id).or(known), outcome) {
             (Some(known), _) => Ok(known),
             (None, Outcome::Failed { retry_after }) => Err(retry_after),
             (None, Outcome::Fetched) => Err(RETRY_AFTER),
@@ -180,9 +187,6 @@ impl Handle {
         outcome.await.unwrap_or(failed)
     }
 }
-
-/// What a client is told to wait when nothing better is known.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

@@ -17,7 +17,7 @@ pub(super) fn stytch(raw: &raw::Stytch, findings: &mut Findings) -> Option<Stytc
     let api = api(raw, project_id.as_deref(), problems);
     let timeout = positive(raw.timeout, &KeyPath::of("stytch.timeout"), problems);
     let jwks_refresh = positive(raw.jwks_refresh, &KeyPath::of("stytch.jwks_refresh"), problems);
-    let policy_refresh = raw.policy_refresh.0;
+    let policy_refresh = positive(raw.policy_refresh, &KeyPath::of("stytch.policy_refresh"), problems);
     let domain = domain(raw, problems);
     check_issuers(raw, problems);
     let key_cache_file = key_cache_file(raw, problems);
