@@ -18,6 +18,7 @@ mod keys;
 mod operation;
 mod outages;
 mod permissions;
+mod policies;
 mod program;
 mod rules;
 mod sessions;
