@@ -1,7 +1,7 @@
 //! What one request costs between its head and the upstream, step by step and as a whole.
 //!
 //! Everything is as it is in a worker with a warm cache: a configuration of 50 routes, keys and a
-//! session from the emulator, one current-thread runtime. Requests are those of a browser with a
+//! session from the emulator, a policy of 200 roles, one current-thread runtime. Requests are those of a browser with a
 //! session JWT in a cookie. `scripts/bench` measures what is around it: sockets and HTTP.
 
 use std::hint::black_box;
@@ -20,6 +20,8 @@ use stytch_gateway::access::authn::fetcher::Fetcher;
 use stytch_gateway::access::authn::keys::{KeySet, Keys};
 use stytch_gateway::access::authn::registry::Registry;
 use stytch_gateway::access::authn::{Authn, Shared, jwt};
+use stytch_gateway::access::authz::policies;
+use stytch_gateway::access::authz::policy::Policy;
 use stytch_gateway::access::{Gate, RequestHead, credential};
 use stytch_gateway::client::Forwarding;
 use stytch_gateway::config::{self, Config};
@@ -29,12 +31,29 @@ use stytch_gateway::metrics::Metrics;
 use stytch_gateway::proxy::ids::Generator;
 use stytch_gateway::proxy::sieve::Sieve;
 use stytch_gateway::readiness::Readiness;
-use stytch_gateway::stytch::Client;
+use stytch_gateway::stytch::{Client, types};
 use tokio::runtime::{Builder, LocalOptions};
 
 const ROUTES: usize = 50;
 /// Behind most of the others, whatever order a table is searched in.
 const PATH: &str = "/service-31/reports/2026/11";
+/// A route with [`RULES`].
+const RULES_PATH: &str = "/org/acme/documents/7";
+/// Ten rules, `kinds` among them, that the session meets.
+const RULES: &str = r#"
+[[routes]]
+path = "/org/{org}/*"
+upstream = "app"
+kinds = ["session", "connected_app"]
+allow.organizations = ["globex", "{org}"]
+allow.roles = ["owner", "admin"]
+allow.permission = { resource = "documents", action = "read" }
+allow.claims = { plan = ["pro", "enterprise"], region = "eu", beta = true }
+allow.impersonated = false
+allow.factors = ["email_otp"]
+allow.max_auth_age = "12h"
+"#;
+const ROLES: usize = 200;
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10));
 
 fn benches(criterion: &mut Criterion) {
@@ -62,7 +81,7 @@ fn all(criterion: &mut Criterion, scene: &Scene) {
     criterion.bench_function("identity headers replaced", |bencher| {
         let names = scene.config.identity.headers.iter().map(|(name, _)| name);
         let owned = Owned::new(names);
-        let grant = scene.decide().expect("the session is good");
+        let grant = scene.decide(PATH).expect("the session is good");
         let word = &grant.proved().expect("the route asks for a session").word;
         let forwarding = Forwarding::new(CLIENT, false, &[]);
         let ids = Generator::default().next(&scene.headers, false);
@@ -74,7 +93,10 @@ fn all(criterion: &mut Criterion, scene: &Scene) {
             headers
         });
     });
-    criterion.bench_function("whole decision", |bencher| bencher.iter(|| scene.decide().is_ok()));
+    criterion.bench_function("whole decision", |bencher| bencher.iter(|| scene.decide(PATH).is_ok()));
+    criterion.bench_function("whole decision, ten rules with a permission", |bencher| {
+        bencher.iter(|| scene.decide(RULES_PATH).is_ok());
+    });
 }
 
 /// A worker's parts, and one request that they know already.
@@ -106,8 +128,12 @@ impl Scene {
         let keys = Arc::new(KeySet::new(jwks, None, SystemTime::now()).expect("usable keys"));
         let in_use = Keys::default();
         in_use.replace(Arc::clone(&keys));
-        let authn = Authn::new(&config, shared(&config, &client, in_use), Metrics::new(1).worker(0));
-        let jwt = emulator.session("ana@acme.example").organization("acme").mint().session_jwt;
+        let organization = emulator.organization_id("acme").expect("an organization");
+        let shared = shared(&config, &client, in_use, &organization);
+        let authn = Authn::new(&config, shared, Metrics::new(1).worker(0));
+        let claims = serde_json::json!({ "plan": "pro", "region": "eu", "beta": true });
+        let session = emulator.session("ana@acme.example").organization("acme").custom_claims(claims);
+        let jwt = session.mint().session_jwt;
         let scene = Self {
             gate: Gate::new(&config, Rc::clone(&authn)),
             expected: jwt::Expected {
@@ -123,15 +149,19 @@ impl Scene {
             jwt,
             config,
         };
-        scene.decide().expect("the session is good");
+        scene.decide(PATH).expect("the session is good");
+        scene.decide(RULES_PATH).expect("every rule holds");
         scene
     }
 
-    fn decide(&self) -> Result<stytch_gateway::access::Grant, stytch_gateway::access::rejection::Rejection> {
+    fn decide(
+        &self,
+        path: &str,
+    ) -> Result<stytch_gateway::access::Grant, stytch_gateway::access::rejection::Rejection> {
         let head = RequestHead {
             method: &Method::GET,
             host: "app.test",
-            path: black_box(PATH),
+            path: black_box(path),
             encoded_slash: false,
             query: None,
             headers: &self.headers,
@@ -155,6 +185,7 @@ fn configuration(emulator: &Emulator) -> Config {
         write!(toml, "\n[[routes]]\npath = \"/service-{number}/*\"\nupstream = \"app\"\n")
             .expect("a String takes it");
     }
+    toml.push_str(RULES);
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("bench.toml");
     std::fs::write(&file, toml).expect("the folder takes a file");
@@ -162,8 +193,27 @@ fn configuration(emulator: &Emulator) -> Config {
     config::load(&files, std::iter::empty()).unwrap_or_else(|error| panic!("{error}")).config
 }
 
+/// A project's policy with [`ROLES`], of which the session has two, and an organization's own roles.
+fn policies(organization: &str) -> policies::Handle {
+    let role = |name: String| {
+        let permissions = ["documents", "billing", "reports"].map(|resource| types::Permission {
+            resource_id: resource.to_owned(),
+            actions: ["list", "read", "write"].map(str::to_owned).to_vec(),
+        });
+        types::Role { role_id: name, permissions: permissions.to_vec() }
+    };
+    let others = (2..ROLES).map(|number| format!("role-{number}"));
+    let names = others.chain(["stytch_member", "admin"].map(str::to_owned));
+    let policy = types::Policy { roles: names.map(role).collect(), scopes: Vec::new() };
+    let in_use = policies::Policies::default();
+    in_use.replace(Arc::new(Policy::new(policy)));
+    let own = vec![role("auditor".to_owned())];
+    in_use.learn(organization, policies::Organization::new(own, stytch_gateway::clock::unix_millis()));
+    policies::Handle::new(in_use, tokio::sync::mpsc::channel(1).0)
+}
+
 /// What all workers share, without the tasks behind it: a warm cache asks none of them.
-fn shared(config: &Config, client: &Client, keys: Keys) -> Shared {
+fn shared(config: &Config, client: &Client, keys: Keys, organization: &str) -> Shared {
     let (metrics, registry) = (Metrics::new(1), Arc::<Registry>::default());
     let fetcher = Fetcher {
         client: client.clone(),
@@ -183,7 +233,8 @@ fn shared(config: &Config, client: &Client, keys: Keys) -> Shared {
         metrics,
         readiness: Readiness::new(),
     });
-    Shared { keys, fetcher, checker, registry, limiter: Arc::new(Limiter::new(&config.rate_limit)) }
+    let limiter = Arc::new(Limiter::new(&config.rate_limit));
+    Shared { keys, fetcher, checker, registry, limiter, policies: Some(policies(organization)) }
 }
 
 /// What a browser sends.

@@ -174,8 +174,8 @@ mod tests {
             (&["star"], "documents", "read"),
             (&["read:documents"], "documents", "read"),
         ] {
-            let granting = policy();
-            let granting = granting.granting(&Roles::default(), &owned(held), Wanted { resource, action });
+            let (policy, held) = (policy(), owned(held));
+            let granting = policy.granting(&Roles::default(), &held, Wanted { resource, action });
             assert!(granting.is_empty(), "{held:?} {resource} {action}");
         }
     }

@@ -125,6 +125,7 @@ fn of_the_project() {
                 "stytch.domain: this is not a domain; write one such as \"login.example.com\"",
             ),
             ("timeout = \"0s\"", "stytch.timeout: must be longer than 0s"),
+            ("policy_refresh = \"0s\"", "stytch.policy_refresh: must be longer than 0s"),
             (
                 "issuers = [\"\"]",
                 "stytch.issuers[0]: an issuer is one word, such as \"https://login.example.com\"",
@@ -443,6 +444,18 @@ fn rules_that_nobody_could_meet_are_mistakes() {
             "allow.permission = { resource = \"documents\" }",
             "routes[0].allow.permission.action: missing; write the action as the RBAC policy names it",
         ),
+        (
+            "allow.permission = { resource = \"*\", action = \"read\" }",
+            "routes[0].allow.permission.resource: a policy has no wildcard for resources, so nobody would pass; name one",
+        ),
+        (
+            "kinds = [\"m2m\"]\nallow.permission = { resource = \"documents\", action = \"read\" }",
+            "routes[0].allow.permission: a machine has no role, so nobody would pass; allow.scopes is for machines",
+        ),
+        (
+            "allow.permission = { resource = \"documents\", action = \"read\", check = \"remot\" }",
+            "routes[0].allow.permission.check: \"remot\" is none of \"local\", \"remote\", did you mean \"remote\"?",
+        ),
         ("allow.max_auth_age = \"0s\"", "routes[0].allow.max_auth_age: must be longer than 0s"),
         (
             "auth = \"none\"\nallow.roles = [\"a\"]",
@@ -505,7 +518,6 @@ fn what_is_not_available_yet_is_never_accepted_in_silence() {
         let message = format!("{key}: not available yet in this version; remove it");
         assert_eq!(told(section, lines), [message], "for {lines:?} in {section}");
     };
-    later("[stytch]", "policy_refresh = \"1m\"", "stytch.policy_refresh");
     later("[server.tls]", "cert = \"x\"\nkey = \"y\"", "server.tls");
     later("[server]", "proxy_protocol = true", "server.proxy_protocol");
     later("[signin]", "enabled = true", "signin.enabled");

@@ -213,6 +213,10 @@ impl Reader<'_> {
                 "{name}: a session has no scopes, so none passes; a route of its own would let it"
             ));
         }
+        if allow.permission.is_some() && kinds == [identity::Kind::M2m] {
+            let why = "a machine has no role, so nobody would pass; allow.scopes is for machines";
+            problems.add(&key.key("permission"), why);
+        }
         let of_sessions = [
             ("roles", allow.roles.is_some()),
             ("factors", allow.factors.is_some()),
@@ -284,6 +288,10 @@ fn permission(allow: &raw::Allow, key: &KeyPath, problems: &mut Problems) -> Opt
         if text.trim().is_empty() {
             problems.add(&key.key(name), format!("missing; write the {name} as the RBAC policy names it"));
         }
+    }
+    if raw.resource == "*" {
+        let why = "a policy has no wildcard for resources, so nobody would pass; name one";
+        problems.add(&key.key("resource"), why);
     }
     let check = match raw.check {
         None | Some(raw::PermissionCheck::Local) => PermissionCheck::Local,
