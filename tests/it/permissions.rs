@@ -91,6 +91,15 @@ async fn what_roles_permit_passes_whoever_judges() {
 }
 
 #[tokio::test]
+async fn what_is_refused_here_is_not_asked_of_stytch() {
+    let world = world("").await;
+    let session = world.session_of("ben@acme.example", "acme");
+    world.get("/local/delete").jwt(&session).refused(403, "permission_denied").await;
+    world.get("/remote/read").token("e30.e30.e30").refused(401, "invalid_credential").await;
+    assert_eq!(world.stytch_calls(), 0);
+}
+
+#[tokio::test]
 async fn only_the_gateway_names_granting_roles() {
     let world = world("").await;
     let session = world.session_of("ben@acme.example", "acme");
