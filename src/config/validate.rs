@@ -16,6 +16,7 @@ mod connected_apps;
 mod headers;
 mod route;
 mod rules;
+mod secret;
 mod server;
 mod session;
 mod stytch;

@@ -1,18 +1,20 @@
 //! `[stytch]`: the project, its secret, and where its API is.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::urls::{Origin, quoted};
-use super::{Findings, positive};
+use super::{Findings, positive, secret};
 use crate::config::problems::{KeyPath, Problems};
-use crate::config::{Secret, Stytch, Vertical, raw};
+use crate::config::{Stytch, Vertical, raw};
 
 const TEST_API: &str = "https://test.stytch.com";
 const LIVE_API: &str = "https://api.stytch.com";
 
 pub(super) fn stytch(raw: &raw::Stytch, findings: &mut Findings) -> Option<Stytch> {
     let project_id = project_id(raw, &mut findings.problems);
-    let secret = secret(raw, findings);
+    let missing = "missing; set stytch.secret_file, stytch.secret or STYTCH_SECRET";
+    let secret =
+        secret::given("stytch.secret", raw.secret.as_ref(), raw.secret_file.as_ref(), missing, findings);
     let problems = &mut findings.problems;
     let api = api(raw, project_id.as_deref(), problems);
     let timeout = positive(raw.timeout, &KeyPath::of("stytch.timeout"), problems);
@@ -67,54 +69,6 @@ fn project_id(raw: &raw::Stytch, problems: &mut Problems) -> Option<String> {
         Some(_) => return Some(id.clone()),
     }
     None
-}
-
-fn secret(raw: &raw::Stytch, findings: &mut Findings) -> Option<Secret> {
-    let key = KeyPath::of("stytch.secret");
-    let file_key = KeyPath::of("stytch.secret_file");
-    let value = match (&raw.secret, &raw.secret_file) {
-        (Some(_), Some(_)) => {
-            // Both places are named: one of them may be a variable that nobody remembers.
-            findings.problems.add(&key, "given together with stytch.secret_file; keep one of the two");
-            findings.problems.add(&file_key, "given together with stytch.secret; keep one of the two");
-            return None;
-        }
-        (None, None) => {
-            let message = "missing; set stytch.secret_file, stytch.secret or STYTCH_SECRET";
-            if !findings.problems.covers(&file_key) {
-                findings.problems.missing(&key, message);
-            }
-            return None;
-        }
-        (Some(value), None) => value.clone(),
-        (None, Some(path)) => {
-            findings.watched.push(PathBuf::from(path));
-            findings.problems.keep(&file_key, secret_in(Path::new(path)))?
-        }
-    };
-    let key = if raw.secret.is_some() { key } else { file_key };
-    if value.is_empty() {
-        findings.problems.add(&key, "the secret is empty");
-        return None;
-    }
-    if value.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        findings.problems.add(&key, "the secret holds a space or a control character; it is one word");
-        return None;
-    }
-    Some(Secret::new(value))
-}
-
-/// What the file holds, without the line break that editors leave at its end.
-fn secret_in(path: &Path) -> Result<String, String> {
-    let name = path.display();
-    let size = std::fs::metadata(path).map_err(|error| format!("{name} cannot be read: {error}"))?.len();
-    if size > 64 << 10 {
-        return Err(format!("{name} is larger than 64 KiB, which no secret is"));
-    }
-    let bytes = std::fs::read(path).map_err(|error| format!("{name} cannot be read: {error}"))?;
-    let text = String::from_utf8(bytes).map_err(|_| format!("{name} is not text"))?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text).trim_end_matches(['\r', '\n']);
-    if text.is_empty() { Err(format!("{name} is empty")) } else { Ok(text.to_owned()) }
 }
 
 fn api(raw: &raw::Stytch, project_id: Option<&str>, problems: &mut Problems) -> Option<Origin> {
