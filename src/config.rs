@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::authz::rules::Rules;
 use crate::access::route::{HostPattern, PathPattern, Table};
+use crate::identity::assertion;
 use crate::identity::template::Template;
 use crate::protected_resource::Announced;
 
@@ -63,6 +64,16 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// Every file whose change may change this configuration: settings and secrets.
     pub watched: Vec<PathBuf>,
+}
+
+impl Config {
+    /// Whether a session's profile must be known before a request of it can pass.
+    #[must_use]
+    pub fn needs_profile(&self) -> bool {
+        let in_routes = self.routes.iter().flat_map(|route| &route.headers);
+        self.identity.headers.iter().chain(in_routes).any(|(_, template)| template.needs_profile())
+            || self.routes.iter().any(|route| route.rules.needs_profile())
+    }
 }
 
 /// How to reach Stytch and what to expect of its tokens.
@@ -169,6 +180,20 @@ pub struct Identity {
     pub headers: Vec<(HeaderName, Template)>,
     pub profile_ttl: Duration,
     pub forward_credentials: bool,
+    /// None: identity is told in headers alone.
+    pub assertion: Option<Assertion>,
+}
+
+/// What is signed for upstreams, and for whom.
+#[derive(Debug, Clone)]
+pub struct Assertion {
+    pub header: HeaderName,
+    pub keys: Arc<assertion::Keys>,
+    pub issuer: String,
+    /// The audience of each route, by its index.
+    pub audiences: Vec<String>,
+    /// At least a second.
+    pub ttl: Duration,
 }
 
 #[derive(Debug, Clone)]

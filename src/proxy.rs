@@ -12,7 +12,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::{Body, Incoming};
 
 use self::sieve::Sieve;
@@ -41,9 +41,6 @@ pub mod tunnel;
 
 /// Headers that the gateway adds to a request, about.
 const ADDED: usize = 14;
-
-/// Signed by the gateway alone: an upstream that echoes it must not hand it to a client.
-pub(crate) const ASSERTION: HeaderName = HeaderName::from_static("x-stytch-assertion");
 
 /// One connection's way into the proxy.
 pub struct Door {
@@ -211,7 +208,7 @@ impl Door {
         };
         let bound = bound || hop::binds_connection(response.headers(), header::WWW_AUTHENTICATE);
         let lease = if bound { lease.once() } else { lease };
-        take_in(&mut response, &site.config, grant);
+        take_in(&mut response, &site, grant);
         passage.exchange.answers(response.status());
         let Some(switched) = switched else {
             return response.map(|body| Reply::pass_on(body, lease, passage.exchange));
@@ -302,18 +299,19 @@ fn switches(response: &Response<Incoming>, wanted: Option<Wanted>) -> Result<Opt
 }
 
 /// What is taken from and given to a response's headers on the way.
-fn take_in(response: &mut Response<Incoming>, config: &Config, grant: &Grant) {
+fn take_in(response: &mut Response<Incoming>, site: &Site, grant: &Grant) {
+    let session = &site.config.session;
     *response.version_mut() = Version::HTTP_11;
     let headers = response.headers_mut();
     hop::strip(headers);
-    headers.remove(ASSERTION);
-    cookies::drop_own(&config.session, headers);
+    site.withhold_assertion(headers);
+    cookies::drop_own(session, headers);
     let Some(proved) = grant.proved() else { return };
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private"));
     }
     if let Some(fresh) = proved.take_fresh() {
-        cookies::write_back(&config.session, &fresh, headers);
+        cookies::write_back(session, &fresh, headers);
     }
 }
 

@@ -13,7 +13,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use crate::access::rejection::{Code, Rejection, StepUp};
 use crate::exchange::Exchange;
-use crate::proxy::{ASSERTION, hop};
+use crate::proxy::hop;
 use crate::server::framing::Malformed;
 use crate::upstream::Lease;
 
@@ -68,7 +68,7 @@ impl Body for Reply {
             Content::Own(bytes) if bytes.is_empty() => return Poll::Ready(None),
             Content::Own(bytes) => Frame::data(std::mem::take(bytes)),
             Content::Upstream { body, lease } => match ready!(Pin::new(body).poll_frame(cx)) {
-                Some(Ok(frame)) => passed_on(frame),
+                Some(Ok(frame)) => passed_on(frame, exchange.as_deref()),
                 Some(Err(error)) => {
                     *lease = None;
                     return Poll::Ready(Some(Err(error)));
@@ -116,11 +116,13 @@ impl Drop for Reply {
 
 /// Trailers are held to the same as headers: what is the gateway's own does not come from an
 /// upstream (ATTACKS.md A21).
-fn passed_on(frame: Frame<Bytes>) -> Frame<Bytes> {
+fn passed_on(frame: Frame<Bytes>, exchange: Option<&Exchange>) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(mut trailers) => {
             hop::strip_trailers(&mut trailers);
-            trailers.remove(ASSERTION);
+            if let Some(exchange) = exchange {
+                exchange.site.withhold_assertion(&mut trailers);
+            }
             Frame::trailers(trailers)
         }
         Err(data) => data,

@@ -7,9 +7,10 @@ use http::{HeaderMap, HeaderName};
 
 use crate::access::authn::{self, Authn};
 use crate::access::{Gate, Grant};
-use crate::clock::CoarseClock;
+use crate::clock::{self, CoarseClock};
 use crate::config::Config;
 use crate::endpoints::Endpoint;
+use crate::identity::assertion::{self, Signer};
 use crate::identity::owned::Owned;
 use crate::metrics::{self, Metrics, RouteCounts};
 use crate::upstream::Upstream;
@@ -22,6 +23,7 @@ pub struct Site {
     pub config: Arc<Config>,
     pub gate: Gate,
     pub owned: Rc<Owned>,
+    signer: Option<Signer>,
     upstreams: Vec<Upstream>,
     counts: Vec<Arc<RouteCounts>>,
     /// In the order of [`Endpoint::LABELS`].
@@ -39,7 +41,10 @@ impl Site {
     ) -> Rc<Self> {
         let authn = Authn::new(&config, shared, Arc::clone(worker));
         let of_routes = config.routes.iter().flat_map(|route| &route.headers);
-        let owned = Owned::new(config.identity.headers.iter().chain(of_routes).map(|(name, _)| name));
+        let signer = Signer::new(&config);
+        let signed = signer.as_ref().map(|signer| &signer.header);
+        let rendered = config.identity.headers.iter().chain(of_routes).map(|(name, _)| name);
+        let owned = Owned::new(rendered.chain(signed));
         let upstreams = config
             .upstreams
             .iter()
@@ -50,8 +55,8 @@ impl Site {
             .collect();
         let counts = config.routes.iter().map(|route| metrics.route(&route.name)).collect();
         let endpoint_counts = Endpoint::LABELS.iter().map(|label| metrics.route(label)).collect();
-        let gate = Gate::new(&config, authn);
-        Rc::new(Self { gate, config, owned: Rc::new(owned), upstreams, counts, endpoint_counts })
+        let (gate, owned) = (Gate::new(&config, authn), Rc::new(owned));
+        Rc::new(Self { gate, config, owned, signer, upstreams, counts, endpoint_counts })
     }
 
     #[must_use]
@@ -94,6 +99,22 @@ impl Site {
                 Some(value) => headers.insert(name, value),
                 None => headers.remove(name),
             };
+        }
+        if let Some(signer) = &self.signer {
+            let now = clock::unix_millis();
+            let ends = word.ends(now);
+            let route = grant.index();
+            if let Some(token) = signer.assertion(route, &word.identity, ends, &word.assertions, now) {
+                headers.insert(signer.header.clone(), token);
+            }
+        }
+    }
+
+    /// Takes out of an answer what was signed for the upstream alone, should it come back.
+    pub fn withhold_assertion(&self, headers: &mut HeaderMap) {
+        headers.remove(assertion::HEADER);
+        if let Some(signer) = &self.signer {
+            headers.remove(&signer.header);
         }
     }
 

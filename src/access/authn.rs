@@ -25,6 +25,7 @@ use super::credential::{MAX_PRESENTED, Presented, Source, Token};
 use super::rejection::{Code, Rejection};
 use crate::clock;
 use crate::config;
+use crate::identity::assertion;
 use crate::identity::template::Template;
 use crate::identity::{Identity, Kind};
 use crate::limiter::Limiter;
@@ -105,9 +106,6 @@ impl Authn {
     #[must_use]
     pub fn new(config: &config::Config, shared: Shared, metrics: Arc<metrics::Worker>) -> Rc<Self> {
         let templates = config.identity.headers.clone();
-        let in_routes = config.routes.iter().flat_map(|route| &route.headers);
-        let needs_profile = templates.iter().chain(in_routes).any(|(_, template)| template.needs_profile())
-            || config.routes.iter().any(|route| route.rules.needs_profile());
         Rc::new(Self {
             expected: jwt::Expected {
                 issuers: config.stytch.issuers.clone(),
@@ -116,7 +114,7 @@ impl Authn {
                 leeway: i64::try_from(config.session.leeway.as_secs()).unwrap_or(i64::MAX),
             },
             templates,
-            needs_profile,
+            needs_profile: config.needs_profile(),
             profile_ttl: clock::span(config.identity.profile_ttl),
             known: RefCell::new(grown_as_needed(config.session.capacity)),
             refused: RefCell::new(grown_as_needed(REFUSED)),
@@ -375,11 +373,13 @@ impl Authn {
             passes_until: oldest.min(heard.expires).min(session_ends),
             refresh_from,
             session_ends,
+            token_ends: heard.expires,
             keys: heard.keys,
             profile_at: heard.profile_at,
             refreshing: Cell::new(false),
             fresh: RefCell::new(None),
             verdicts: RefCell::default(),
+            assertions: assertion::Kept::default(),
         }
     }
 

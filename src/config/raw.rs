@@ -14,12 +14,14 @@ use serde::{Deserialize, Serialize};
 use super::units::{CountLimit, OneOrMany, Period, RateLimit, Size, SizeLimit};
 use super::{Auth, CorsPreflight, LogFormat, SameSite, Vertical};
 
+mod assertion;
 mod later;
 mod route;
 mod rules;
 mod server;
 mod upstream;
 
+pub(super) use assertion::{Assertion, Audience};
 pub(super) use later::{Cache, ExtAuthz, Signin, Webhook};
 pub(super) use route::{EncodedSlashes, Route};
 pub(super) use rules::{Allow, Enforce, Kind, PermissionCheck};
@@ -222,8 +224,7 @@ pub(super) struct Identity {
     pub(super) profile_ttl: Period,
     /// A signed token beside the headers, which upstreams can verify themselves.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-later" = true))]
-    pub(super) assertion: Option<later::Assertion>,
+    pub(super) assertion: Option<Assertion>,
     /// Whether upstreams are handed the session cookies and bearer credentials as well.
     pub(super) forward_credentials: bool,
 }

@@ -12,6 +12,7 @@ use super::units::Period;
 use super::{Config, Duration};
 use crate::protected_resource::Announced;
 
+mod assertion;
 mod connected_apps;
 mod headers;
 mod route;
@@ -41,14 +42,15 @@ pub(super) fn config(raw: &Raw, findings: &mut Findings) -> Option<Config> {
     let admin = server::admin(&raw.admin, server.as_ref(), findings);
     server::forward_auth(&raw.forward_auth, server.as_ref(), findings);
     let session = session::session(&raw.session, findings);
-    let identity = headers::identity(&raw.identity, raw.stytch.vertical, findings);
+    let mut identity = headers::identity(&raw.identity, raw.stytch.vertical, findings);
     let upstreams = upstream::upstreams(raw, findings);
     let (routes, table) = route::routes(raw, findings);
     let rate_limit = telemetry::rate_limit(&raw.rate_limit, findings);
     let telemetry = telemetry::telemetry(&raw.telemetry, findings);
     connected_apps::connected_apps(&routes, raw, findings);
     session::cookie_note(&raw.session.cookies, server.as_ref(), &mut findings.notes);
-    if let Some(identity) = &identity {
+    if let Some(identity) = &mut identity {
+        identity.assertion = assertion::assertion(raw, server.as_ref(), identity, &routes, findings);
         headers::notes(identity, &routes, raw.stytch.vertical, &mut findings.notes);
     }
 

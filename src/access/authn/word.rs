@@ -10,7 +10,7 @@ use super::answer::SessionState;
 use super::verdict::Granted;
 use crate::config::Secret;
 use crate::identity::template::Template;
-use crate::identity::{Identity, Kind};
+use crate::identity::{Identity, Kind, assertion};
 use crate::telemetry::access_log;
 
 /// Stytch's word about one credential.
@@ -28,6 +28,8 @@ pub struct Word {
     pub(super) refresh_from: i64,
     /// Unix milliseconds: the session is over, whatever else holds.
     pub(super) session_ends: i64,
+    /// Unix milliseconds: the token itself is over.
+    pub(super) token_ends: i64,
     /// The key set the credential was verified with; zero for opaque tokens.
     pub(super) keys: u64,
     /// When the profile was learned, unix milliseconds.
@@ -35,6 +37,8 @@ pub struct Word {
     pub(super) refreshing: Cell<bool>,
     pub(super) fresh: RefCell<Option<Box<Fresh>>>,
     pub(super) verdicts: RefCell<Vec<Granted>>,
+    /// What was signed for upstreams about it.
+    pub assertions: assertion::Kept,
 }
 
 /// What is said of an identity with every request, made once. All of it is in one piece of memory:
@@ -89,5 +93,12 @@ impl Word {
     /// Whether the session can still be whose the word says.
     pub(super) fn is_alive(&self, now: i64) -> bool {
         now < self.session_ends && !self.state.is_revoked()
+    }
+
+    /// Unix milliseconds: nothing that is vouched for on this word at `now` may hold any longer. A
+    /// token that passes after its own end does so on the session's account.
+    #[must_use]
+    pub fn ends(&self, now: i64) -> i64 {
+        if now < self.token_ends { self.token_ends.min(self.session_ends) } else { self.session_ends }
     }
 }

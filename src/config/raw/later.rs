@@ -45,20 +45,6 @@ pub(in crate::config) enum TlsVersion {
     Tls13,
 }
 
-/// A signed token beside the identity headers.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(in crate::config) struct Assertion {
-    /// The header that carries it. By default `X-Stytch-Assertion`.
-    pub(in crate::config) header: Option<String>,
-    /// The private key that signs it, a PEM file.
-    pub(in crate::config) key_file: Option<String>,
-    /// Its `aud` claim.
-    pub(in crate::config) audience: Option<String>,
-    /// How long it is valid. By default `60s`.
-    pub(in crate::config) ttl: Option<Period>,
-}
-
 /// Checks that take an instance out of service while it fails them.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]

@@ -67,7 +67,7 @@ pub(super) fn reserved(name: &HeaderName) -> Option<&'static str> {
 }
 
 /// The spelling that all aliases of a name share.
-fn fold(name: &HeaderName) -> String {
+pub(super) fn fold(name: &HeaderName) -> String {
     name.as_str().bytes().map(|byte| char::from(owned::fold(byte))).collect()
 }
 
@@ -79,7 +79,12 @@ pub(super) fn identity(raw: &raw::Identity, vertical: Vertical, findings: &mut F
         .filter(|(default, _)| !own.iter().any(|(name, _)| fold(name) == fold(default)))
         .collect();
     headers.extend(own);
-    Some(Identity { headers, profile_ttl: raw.profile_ttl.0, forward_credentials: raw.forward_credentials })
+    Some(Identity {
+        headers,
+        profile_ttl: raw.profile_ttl.0,
+        forward_credentials: raw.forward_credentials,
+        assertion: None,
+    })
 }
 
 /// The headers of a table, parsed; wrong ones are problems and left out.
