@@ -15,6 +15,7 @@ use crate::passage::{Arrival, Asked};
 use crate::reply::Reply;
 
 mod auth;
+mod keys;
 
 /// Where the gateway's own pages and endpoints live.
 pub(crate) const BASE: &str = "/_stytch";
@@ -32,6 +33,8 @@ pub enum Endpoint {
     AuthRedirect,
     /// The same for Envoy, which asks by the request line itself.
     ExtAuthz,
+    /// The keys that sign assertions.
+    Keys,
     /// Nothing stands there: 404, and never an upstream's to answer.
     Nothing,
 }
@@ -58,7 +61,7 @@ impl Visit {
 
 impl Endpoint {
     /// What they count under.
-    pub const LABELS: [&'static str; 2] = ["/.well-known/oauth-protected-resource", "_auth"];
+    pub const LABELS: [&'static str; 3] = ["/.well-known/oauth-protected-resource", "_auth", "_keys"];
 
     fn at(path: &str, config: &Config) -> Option<Self> {
         if !is_reserved(path) {
@@ -67,6 +70,7 @@ impl Endpoint {
         Some(match &path[BASE.len()..] {
             "/auth" if config.forward_auth => Self::Auth,
             "/auth/redirect" if config.forward_auth => Self::AuthRedirect,
+            "/keys" if config.identity.assertion.is_some() => Self::Keys,
             _ if config.forward_auth && is_below(path, EXT_AUTHZ) => Self::ExtAuthz,
             _ => Self::Nothing,
         })
@@ -78,6 +82,7 @@ impl Endpoint {
         match self {
             Self::ResourceMetadata => Some("/.well-known/oauth-protected-resource"),
             Self::Auth | Self::AuthRedirect | Self::ExtAuthz => Some("_auth"),
+            Self::Keys => Some("_keys"),
             Self::Nothing => None,
         }
     }
@@ -95,20 +100,17 @@ fn is_reserved(path: &str) -> bool {
 
 /// Answers a request for a reserved path.
 pub async fn serve(visit: Visit, arrival: Arrival, request: Request<Incoming>) -> Response<Reply> {
+    let asked = Asked { method: request.method(), host: &visit.host, path: &visit.path };
+    let begin = |arrival: Arrival| arrival.begin(&asked, Some(visit.endpoint));
     match visit.endpoint {
-        Endpoint::ResourceMetadata => {
-            let asked = Asked { method: request.method(), host: &visit.host, path: &visit.path };
-            let passage = arrival.begin(&asked, Some(visit.endpoint));
-            resource_metadata::answer(&visit, passage, &request)
-        }
+        Endpoint::ResourceMetadata => resource_metadata::answer(&visit, begin(arrival), &request),
         // Until there are sign-in pages, there is nowhere to redirect to.
         Endpoint::Auth | Endpoint::AuthRedirect => auth::serve(visit, None, arrival, request).await,
         Endpoint::ExtAuthz => auth::serve(visit, Some(EXT_AUTHZ), arrival, request).await,
+        Endpoint::Keys => keys::serve(begin(arrival), request.method(), request.headers()),
         Endpoint::Nothing => {
-            let asked = Asked { method: request.method(), host: &visit.host, path: &visit.path };
-            let passage = arrival.begin(&asked, Some(visit.endpoint));
             let rejection = Rejection::new(Code::NoRoute, "a reserved path");
-            passage.refuse(&rejection, request.method(), request.headers())
+            begin(arrival).refuse(&rejection, request.method(), request.headers())
         }
     }
 }

@@ -105,6 +105,12 @@ impl Exchange {
         self.forwarded = self.decided;
     }
 
+    /// Answered by an endpoint of the gateway's own that asks for no identity.
+    pub fn served(&mut self) {
+        self.decided = Some(Instant::now());
+        self.decision = Decision::Public;
+    }
+
     /// Turned back before an upstream was asked.
     pub fn refused(&mut self, rejection: &Rejection) {
         self.decided.get_or_insert_with(Instant::now);
