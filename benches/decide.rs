@@ -234,7 +234,8 @@ fn shared(config: &Config, client: &Client, keys: Keys, organization: &str) -> S
         readiness: Readiness::new(),
     });
     let limiter = Arc::new(Limiter::new(&config.rate_limit));
-    Shared { keys, fetcher, checker, registry, limiter, policies: Some(policies(organization)) }
+    let changes = Arc::default();
+    Shared { keys, fetcher, checker, registry, changes, limiter, policies: Some(policies(organization)) }
 }
 
 /// What a browser sends.

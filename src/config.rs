@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
 use http::{HeaderName, HeaderValue, Method, Uri};
 use ipnet::IpNet;
 use schemars::JsonSchema;
@@ -60,6 +61,8 @@ pub struct Config {
     pub announced: Announced,
     /// Whether trusted proxies are told what may pass (`forward_auth.enabled`).
     pub forward_auth: bool,
+    /// None: no events are taken.
+    pub webhook: Option<Webhook>,
     pub rate_limit: RateLimit,
     pub telemetry: Telemetry,
     /// Every file whose change may change this configuration: settings and secrets.
@@ -284,6 +287,13 @@ pub enum CorsPreflight {
     Deny,
     /// True preflights pass without identity.
     Forward,
+}
+
+/// Stytch's events.
+#[derive(Debug, Clone)]
+pub struct Webhook {
+    /// Signs them.
+    pub key: hmac::Key,
 }
 
 /// A number of events in a window of time, as in `"120/min"`.

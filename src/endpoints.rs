@@ -16,6 +16,7 @@ use crate::reply::Reply;
 
 mod auth;
 mod keys;
+mod webhook;
 
 /// Where the gateway's own pages and endpoints live.
 pub(crate) const BASE: &str = "/_stytch";
@@ -35,6 +36,8 @@ pub enum Endpoint {
     ExtAuthz,
     /// The keys that sign assertions.
     Keys,
+    /// Where Stytch tells of changes.
+    Webhook,
     /// Nothing stands there: 404, and never an upstream's to answer.
     Nothing,
 }
@@ -61,7 +64,8 @@ impl Visit {
 
 impl Endpoint {
     /// What they count under.
-    pub const LABELS: [&'static str; 3] = ["/.well-known/oauth-protected-resource", "_auth", "_keys"];
+    pub const LABELS: [&'static str; 4] =
+        ["/.well-known/oauth-protected-resource", "_auth", "_keys", "_webhook"];
 
     fn at(path: &str, config: &Config) -> Option<Self> {
         if !is_reserved(path) {
@@ -71,6 +75,7 @@ impl Endpoint {
             "/auth" if config.forward_auth => Self::Auth,
             "/auth/redirect" if config.forward_auth => Self::AuthRedirect,
             "/keys" if config.identity.assertion.is_some() => Self::Keys,
+            "/webhook" if config.webhook.is_some() => Self::Webhook,
             _ if config.forward_auth && is_below(path, EXT_AUTHZ) => Self::ExtAuthz,
             _ => Self::Nothing,
         })
@@ -83,6 +88,7 @@ impl Endpoint {
             Self::ResourceMetadata => Some("/.well-known/oauth-protected-resource"),
             Self::Auth | Self::AuthRedirect | Self::ExtAuthz => Some("_auth"),
             Self::Keys => Some("_keys"),
+            Self::Webhook => Some("_webhook"),
             Self::Nothing => None,
         }
     }
@@ -108,6 +114,10 @@ pub async fn serve(visit: Visit, arrival: Arrival, request: Request<Incoming>) -
         Endpoint::Auth | Endpoint::AuthRedirect => auth::serve(visit, None, arrival, request).await,
         Endpoint::ExtAuthz => auth::serve(visit, Some(EXT_AUTHZ), arrival, request).await,
         Endpoint::Keys => keys::serve(begin(arrival), request.method(), request.headers()),
+        Endpoint::Webhook => {
+            let passage = begin(arrival);
+            webhook::serve(passage, request).await
+        }
         Endpoint::Nothing => {
             let rejection = Rejection::new(Code::NoRoute, "a reserved path");
             begin(arrival).refuse(&rejection, request.method(), request.headers())

@@ -138,6 +138,11 @@ impl Exchange {
     }
 
     #[must_use]
+    pub const fn worker(&self) -> &Rc<Worker> {
+        &self.worker
+    }
+
+    #[must_use]
     pub const fn record(&self) -> &Rc<Record> {
         &self.record
     }

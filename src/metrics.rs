@@ -17,7 +17,7 @@ mod number;
 pub use exposition::CONTENT_TYPE;
 pub use label::{
     CallOutcome, ConfigReload, ConnectionRefusal, ConnectionState, Decision, KeysFetch, LocalFallback,
-    LogLoss, UpstreamOutcome, Verification,
+    LogLoss, UpstreamOutcome, Verification, WebhookEvent,
 };
 pub use named::{RouteCounts, UpstreamConnection, UpstreamCounts, UpstreamWorker};
 
@@ -155,6 +155,7 @@ pub struct Worker {
     outage_graces: Number,
     sessions_cached: Number,
     local_fallbacks: [Number; LocalFallback::ALL.len()],
+    webhook_events: [Number; WebhookEvent::ALL.len()],
     connections: Number,
     connections_accepted: Number,
     connections_refused: [Number; ConnectionRefusal::ALL.len()],
@@ -173,6 +174,7 @@ impl Worker {
             outage_graces: Number::default(),
             sessions_cached: Number::default(),
             local_fallbacks: Default::default(),
+            webhook_events: Default::default(),
             connections: Number::default(),
             connections_accepted: Number::default(),
             connections_refused: Default::default(),
@@ -202,6 +204,10 @@ impl Worker {
     /// A token that could have been verified here is asked about instead.
     pub fn local_fallback(&self, why: LocalFallback) {
         self.local_fallbacks[why as usize].add(1);
+    }
+
+    pub fn webhook_event(&self, outcome: WebhookEvent) {
+        self.webhook_events[outcome as usize].add(1);
     }
 
     /// The size of this worker's cache of verified sessions.

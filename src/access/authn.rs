@@ -17,6 +17,7 @@ use http::HeaderName;
 use quick_cache::unsync::Cache;
 
 use self::answer::SessionState;
+use self::changes::{Change, Taken};
 use self::memory::{Key, Sought, grown_as_needed};
 pub use self::word::{Fresh, Word};
 use self::word::{Heard, Said};
@@ -33,6 +34,7 @@ use crate::metrics;
 pub use crate::metrics::Verification;
 
 pub mod answer;
+pub mod changes;
 pub mod checker;
 pub mod fetcher;
 pub mod jwt;
@@ -74,6 +76,7 @@ pub struct Shared {
     pub fetcher: fetcher::Handle,
     pub checker: checker::Handle,
     pub registry: Arc<registry::Registry>,
+    pub changes: Arc<changes::Changes>,
     pub limiter: Arc<Limiter>,
     /// None where no route is judged by a copy of the policy.
     pub policies: Option<policies::Handle>,
@@ -171,6 +174,19 @@ impl Authn {
             return rejection;
         }
         self.shared.limiter.refused(client).map_or(rejection, rate_limited)
+    }
+
+    /// Why nothing of this client is looked at for now, if so.
+    #[must_use]
+    pub fn limited(&self, client: IpAddr) -> Option<Rejection> {
+        self.shared.limiter.exceeded(client).map(rate_limited)
+    }
+
+    /// Takes down a change that Stytch has told of, for all workers: whatever was heard before it
+    /// counts no longer.
+    pub fn hear(&self, delivery: &str, change: &Change<'_>, now: i64) -> Taken {
+        let counts_for = self.settings.max_staleness + self.settings.outage_grace;
+        self.shared.changes.take(delivery, change, clock::span(counts_for), now)
     }
 
     /// Every credential presented must agree. Those that prove nothing any more (expired, ended)
@@ -282,6 +298,28 @@ impl Authn {
             && !word.state.is_revoked()
             && self.keys_still_hold(word)
             && (!self.waits_for_profile(word.kind) || now - word.profile_at < self.profile_ttl)
+            && self.is_latest(word)
+    }
+
+    /// Whether nothing that it speaks of has changed since, as far as events tell.
+    fn is_latest(&self, word: &Word) -> bool {
+        let changes = self.shared.changes.count();
+        if word.looked_at.get() == changes {
+            return true;
+        }
+        let Some(latest) = self.shared.changes.latest(&word.identity) else {
+            word.looked_at.set(changes);
+            return true;
+        };
+        let said_at = if self.waits_for_profile(word.kind) {
+            word.heard_at.min(word.profile_at)
+        } else {
+            word.heard_at
+        };
+        if said_at > latest {
+            word.looked_at.set(changes);
+        }
+        said_at > latest
     }
 
     /// Of whom an access token is, no answer tells more than the token: headers that need a profile
@@ -294,8 +332,8 @@ impl Authn {
         word.keys == 0 || word.keys == self.shared.keys.generation()
     }
 
-    /// DESIGN.md section 4, `outage_grace`: never past the end of the session, never without the
-    /// profile that a header needs.
+    /// DESIGN.md section 4, `outage_grace`: never past the end of the session, never after a change,
+    /// never without the profile that a header needs.
     fn within_grace(&self, word: &Word, now: i64) -> bool {
         let grace = clock::span(self.settings.outage_grace);
         let staleness = clock::span(self.settings.max_staleness);
@@ -306,6 +344,7 @@ impl Authn {
         };
         recent_enough
             && word.is_alive(now)
+            && self.is_latest(word)
             && (!self.waits_for_profile(word.kind) || word.identity.profile.is_some())
     }
 
@@ -377,6 +416,7 @@ impl Authn {
             keys: heard.keys,
             profile_at: heard.profile_at,
             refreshing: Cell::new(false),
+            looked_at: Cell::new(0),
             fresh: RefCell::new(None),
             verdicts: RefCell::default(),
             assertions: assertion::Kept::default(),
@@ -409,6 +449,10 @@ fn may_be_asked_about(word: &Word, now: i64) -> Result<(), Rejection> {
     match word.kind {
         Kind::Session => Ok(()),
         Kind::ConnectedApp if now < word.session_ends => Ok(()),
+        Kind::M2m if now < word.session_ends => Err(Rejection::new(
+            Code::InvalidCredential,
+            "the access token is of an organization that is gone",
+        )),
         Kind::ConnectedApp | Kind::M2m => Err(Rejection::new(Code::InvalidCredential, EXPIRED)),
     }
 }

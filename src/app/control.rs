@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
+use crate::access::authn::changes::Changes;
 use crate::access::authn::checker::{self, Checker};
 use crate::access::authn::fetcher::{self, Fetcher};
 use crate::access::authn::keys::Keys;
@@ -24,6 +25,7 @@ pub(super) struct Control {
     readiness: Readiness,
     limiter: Arc<Limiter>,
     registry: Arc<Registry>,
+    changes: Arc<Changes>,
     connected: Option<Connected>,
 }
 
@@ -70,7 +72,14 @@ impl Connected {
 impl Control {
     pub(super) fn new(metrics: Arc<Metrics>, readiness: Readiness, config: &Config) -> Self {
         let limiter = Arc::new(Limiter::new(&config.rate_limit));
-        Self { metrics, readiness, limiter, registry: Arc::default(), connected: None }
+        Self {
+            metrics,
+            readiness,
+            limiter,
+            registry: Arc::default(),
+            changes: Arc::default(),
+            connected: None,
+        }
     }
 
     /// The handles workers ask through. New tasks only where what they depend on has changed; the
@@ -88,6 +97,7 @@ impl Control {
             fetcher: connected.fetcher.clone(),
             checker: connected.checker.clone(),
             registry: Arc::clone(&self.registry),
+            changes: Arc::clone(&self.changes),
             limiter: Arc::clone(&self.limiter),
             policies: connected.judging.clone(),
         })

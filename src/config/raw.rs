@@ -20,13 +20,15 @@ mod route;
 mod rules;
 mod server;
 mod upstream;
+mod webhook;
 
 pub(super) use assertion::{Assertion, Audience};
-pub(super) use later::{Cache, ExtAuthz, Signin, Webhook};
+pub(super) use later::{Cache, ExtAuthz, Signin};
 pub(super) use route::{EncodedSlashes, Route};
 pub(super) use rules::{Allow, Enforce, Kind, PermissionCheck};
 pub(super) use server::{Admin, ForwardAuth, Limits, Server};
 pub(super) use upstream::Upstream;
+pub(super) use webhook::Webhook;
 
 /// Settings of stytch-gateway.
 #[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -58,8 +60,7 @@ pub(super) struct Raw {
     /// Decisions for Envoy's `ext_authz` filter.
     #[schemars(extend("x-later" = true))]
     pub(super) ext_authz: ExtAuthz,
-    /// Stytch's webhooks, to learn of revocations at once.
-    #[schemars(extend("x-later" = true))]
+    /// Stytch's webhooks, to learn of changes at once.
     pub(super) webhook: Webhook,
     /// Shares verified sessions and sign-outs between replicas.
     #[schemars(extend("x-later" = true))]

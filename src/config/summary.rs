@@ -4,7 +4,7 @@
 //! infer it from what a file leaves unsaid.
 
 use super::units::Period;
-use super::{Auth, Config, CorsPreflight, Listen, MaxBody, Route, SameSite};
+use super::{Assertion, Auth, Config, CorsPreflight, Listen, MaxBody, Route, SameSite};
 use crate::endpoints;
 
 /// One line for each thing an operator should know to be so.
@@ -24,8 +24,20 @@ pub fn summary(config: &Config) -> Vec<String> {
         staleness(config),
         outage(config),
     ];
+    lines.extend(assertions(config));
+    lines.extend(
+        config.webhook.as_ref().map(|_| "events of Stytch's are taken at /_stytch/webhook".to_owned()),
+    );
     lines.extend(openings(config));
     lines
+}
+
+fn assertions(config: &Config) -> Option<String> {
+    let Assertion { header, keys, issuer, ttl, .. } = config.identity.assertion.as_ref()?;
+    let (signing, ttl) = (keys.ids().first()?, Period(*ttl));
+    Some(format!(
+        "assertions: {header}, issued by {issuer}, signed by key {signing}, valid for {ttl}; keys at /_stytch/keys"
+    ))
 }
 
 fn listeners(config: &Config) -> String {

@@ -24,6 +24,7 @@ mod stytch;
 mod telemetry;
 mod upstream;
 mod urls;
+mod webhook;
 
 /// What validation collects beside the values.
 #[derive(Default)]
@@ -45,6 +46,7 @@ pub(super) fn config(raw: &Raw, findings: &mut Findings) -> Option<Config> {
     let mut identity = headers::identity(&raw.identity, raw.stytch.vertical, findings);
     let upstreams = upstream::upstreams(raw, findings);
     let (routes, table) = route::routes(raw, findings);
+    let webhook = webhook::webhook(&raw.webhook, findings);
     let rate_limit = telemetry::rate_limit(&raw.rate_limit, findings);
     let telemetry = telemetry::telemetry(&raw.telemetry, findings);
     connected_apps::connected_apps(&routes, raw, findings);
@@ -67,6 +69,7 @@ pub(super) fn config(raw: &Raw, findings: &mut Findings) -> Option<Config> {
         routes,
         table,
         forward_auth: raw.forward_auth.enabled,
+        webhook,
         rate_limit: rate_limit?,
         telemetry: telemetry?,
         watched: Vec::new(),

@@ -10,7 +10,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::label::{
     ConfigReload, ConnectionRefusal, ConnectionState, Decision, KeysFetch, LocalFallback, LogLoss,
-    UpstreamOutcome, Verification,
+    UpstreamOutcome, Verification, WebhookEvent,
 };
 use super::number::{Durations, Number};
 use super::{Metrics, Worker, held};
@@ -89,6 +89,10 @@ impl Scrape {
         )?;
         each(&mut family, "reason", LocalFallback::ALL.map(LocalFallback::as_str), |position| {
             self.0.sum(|worker| &worker.local_fallbacks[position])
+        })?;
+        let mut family = out.counter("webhook_events", "Events of Stytch's, by what became of them.")?;
+        each(&mut family, "outcome", WebhookEvent::ALL.map(WebhookEvent::as_str), |position| {
+            self.0.sum(|worker| &worker.webhook_events[position])
         })?;
         out.gauge("sessions_cached", "Verified sessions remembered.", None)?
             .encode_gauge(&self.0.sessions_cached())

@@ -124,6 +124,8 @@ labels! {
         /// Stytch's word in it is older than `max_staleness`.
         Stale => "stale",
         Expired => "expired",
+        /// An event told of a change since.
+        Changed => "changed",
     }
 }
 
@@ -213,6 +215,24 @@ impl From<&crate::stytch::Error> for CallOutcome {
                 Self::Malformed
             }
         }
+    }
+}
+
+labels! {
+    /// What became of an event that Stytch, or somebody in its name, sent.
+    WebhookEvent {
+        Taken => "taken",
+        /// No session can be touched by it.
+        Ignored => "ignored",
+        /// The same delivery came before.
+        Repeated => "repeated",
+        /// Without a good signature or date.
+        Refused => "refused",
+        Malformed => "malformed",
+        /// Of another project or vertical.
+        Foreign => "foreign",
+        /// There was no room to remember it.
+        Full => "full",
     }
 }
 

@@ -37,12 +37,9 @@ impl Authn {
             return Err(rate_limited(wait));
         }
         if let (Token::Jwt(_), Some(word)) = (token, &known) {
-            let is_stale = now >= word.heard_at.saturating_add(clock::span(self.settings.max_staleness));
-            self.metrics.local_fallback(if is_stale { LocalFallback::Stale } else { LocalFallback::Expired });
+            self.metrics.local_fallback(self.why_not_locally(word, now));
         }
-        // As old as that is too old: see `passes`.
-        let not_before = now - clock::span(self.settings.max_staleness) + 1;
-        match self.shared.checker.ask(question(token, known.as_deref()), not_before).await {
+        match self.latest_verdict(token, known.as_deref(), now).await {
             Verdict::Live(answer) => {
                 let word = self.remember_answer(token, &answer, known.as_deref())?;
                 let source = credential.source;
@@ -63,6 +60,32 @@ impl Authn {
                 _ => Err(Rejection::new(Code::StytchUnavailable, "Stytch could not be asked")
                     .retry_after(retry_after)),
             },
+        }
+    }
+
+    /// Stytch's verdict as of `now`. Whoever shares a call that was under way may get a word from
+    /// before a change that was told of before the request came: then it is asked once more.
+    async fn latest_verdict(&self, token: Token<'_>, known: Option<&Word>, now: i64) -> Verdict {
+        let changed = |identity| self.shared.changes.latest(identity).unwrap_or(i64::MIN);
+        // As old as that is too old: see `passes`.
+        let too_old = now - clock::span(self.settings.max_staleness);
+        let too_old = too_old.max(known.map_or(i64::MIN, |word| changed(&word.identity)));
+        let verdict = self.shared.checker.ask(question(token, known), too_old + 1).await;
+        let Verdict::Live(answer) = &verdict else { return verdict };
+        let changed_at = changed(&answer.identity);
+        if answer.heard_at > changed_at || answer.heard_at >= now {
+            return verdict;
+        }
+        self.shared.checker.ask(question(token, known), changed_at + 1).await
+    }
+
+    fn why_not_locally(&self, word: &Word, now: i64) -> LocalFallback {
+        if now >= word.heard_at.saturating_add(clock::span(self.settings.max_staleness)) {
+            LocalFallback::Stale
+        } else if self.is_latest(word) {
+            LocalFallback::Expired
+        } else {
+            LocalFallback::Changed
         }
     }
 

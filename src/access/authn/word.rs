@@ -37,6 +37,8 @@ pub struct Word {
     pub(super) refreshing: Cell<bool>,
     pub(super) fresh: RefCell<Option<Box<Fresh>>>,
     pub(super) verdicts: RefCell<Vec<Granted>>,
+    /// How many changes had been told of when it was last compared with them.
+    pub(super) looked_at: Cell<u64>,
     /// What was signed for upstreams about it.
     pub assertions: assertion::Kept,
 }

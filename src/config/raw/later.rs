@@ -185,21 +185,6 @@ impl Default for ExtAuthz {
     }
 }
 
-/// Stytch's webhooks.
-#[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(in crate::config) struct Webhook {
-    /// Whether they are taken.
-    pub(in crate::config) enabled: bool,
-    /// The secret that signs them.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-secret" = true))]
-    pub(in crate::config) secret: Option<String>,
-    /// A file that holds `secret`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in crate::config) secret_file: Option<String>,
-}
-
 /// Shares verified sessions and sign-outs between replicas.
 #[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
