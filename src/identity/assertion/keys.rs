@@ -95,9 +95,7 @@ impl Key {
         let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
         let pair = EcdsaKeyPair::from_private_key_der(algorithm, der.secret_der()).ok()?;
         let (x, y) = coordinates(&pair)?;
-        // The members and the order that RFC 7638 section 3.2 asks for.
-        let members = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
-        let id = BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, members.as_bytes()));
+        let id = thumbprint(&x, &y);
         let header = json!({ "alg": "ES256", "kid": id, "typ": "JWT" }).to_string();
         Some(Self { pair, id, header: BASE64_URL_SAFE_NO_PAD.encode(header) })
     }
@@ -119,6 +117,12 @@ impl Key {
     }
 }
 
+/// RFC 7638 section 3: the members that are required, in the order of their names.
+fn thumbprint(x: &str, y: &str) -> String {
+    let members = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
+    BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, members.as_bytes()))
+}
+
 /// The public point, which aws-lc gives uncompressed: a 4, then both coordinates.
 fn coordinates(pair: &EcdsaKeyPair) -> Option<(String, String)> {
     let (form, point) = pair.public_key().as_ref().split_first()?;
@@ -130,5 +134,95 @@ fn coordinates(pair: &EcdsaKeyPair) -> Option<(String, String)> {
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Keys").field("ids", &self.ids).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::encoding::{AsDer, EcPrivateKeyRfc5915Der};
+    use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaSigningAlgorithm};
+    use base64::prelude::BASE64_STANDARD;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn generated(algorithm: &'static EcdsaSigningAlgorithm) -> EcdsaKeyPair {
+        EcdsaKeyPair::generate(algorithm).unwrap()
+    }
+
+    fn pem(kind: &str, der: &[u8]) -> String {
+        let text = BASE64_STANDARD.encode(der);
+        let lines: Vec<_> = text.as_bytes().chunks(64).map(|line| str::from_utf8(line).unwrap()).collect();
+        format!("-----BEGIN {kind}-----\n{}\n-----END {kind}-----\n", lines.join("\n"))
+    }
+
+    fn pkcs8(pair: &EcdsaKeyPair) -> String {
+        pem("PRIVATE KEY", pair.to_pkcs8v1().unwrap().as_ref())
+    }
+
+    fn sec1(pair: &EcdsaKeyPair) -> String {
+        let der: EcPrivateKeyRfc5915Der<'_> = pair.private_key().as_der().unwrap();
+        pem("EC PRIVATE KEY", der.as_ref())
+    }
+
+    fn error(pem: &str) -> KeysError {
+        Keys::from_pem(pem.as_bytes()).unwrap_err()
+    }
+
+    /// The key and the thumbprint of RFC 9449 section 4.1 and 6.1.
+    #[test]
+    fn a_key_is_called_by_its_thumbprint() {
+        let id = thumbprint(
+            "l8tFrhx-34tV3hRICRDY9zCkDlpBhF42UQUfWVAWBFs",
+            "9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA",
+        );
+        assert_eq!(id, "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I");
+    }
+
+    #[test]
+    fn the_first_key_signs_and_all_are_published() {
+        let [one, other] = [(); 2].map(|()| generated(&ECDSA_P256_SHA256_FIXED_SIGNING));
+        // As `openssl ecparam -genkey` writes it, with something else before and between.
+        let parameters = pem("EC PARAMETERS", b"\x06\x08*\x86H\xce=\x03\x01\x07");
+        let text = format!("a remark\n{parameters}{}{parameters}{}", sec1(&one), pkcs8(&other));
+        let keys = Keys::from_pem(text.as_bytes()).unwrap();
+        let published: Value = serde_json::from_str(keys.published()).unwrap();
+        let published = published["keys"].as_array().unwrap();
+        assert_eq!(published.len(), 2);
+        for ((key, pair), id) in published.iter().zip([&one, &other]).zip(keys.ids()) {
+            let point = [&[4], &*decoded(&key["x"]), &*decoded(&key["y"])].concat();
+            assert_eq!(point, pair.public_key().as_ref());
+            assert_eq!(key["kid"], id.as_str());
+            let members: Vec<_> = key.as_object().unwrap().keys().map(String::as_str).collect();
+            assert_eq!(members, ["alg", "crv", "kid", "kty", "use", "x", "y"], "and nothing private");
+        }
+        let header: Value = serde_json::from_slice(&decoded(&keys.signing().header().into())).unwrap();
+        assert_eq!(header, json!({ "alg": "ES256", "kid": keys.ids()[0], "typ": "JWT" }));
+        assert!(!format!("{keys:?}").contains("EcdsaKeyPair"));
+    }
+
+    fn decoded(text: &Value) -> Vec<u8> {
+        BASE64_URL_SAFE_NO_PAD.decode(text.as_str().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_used_as_a_whole_is_not_used() {
+        let good = pkcs8(&generated(&ECDSA_P256_SHA256_FIXED_SIGNING));
+        let p384 = pkcs8(&generated(&ECDSA_P384_SHA384_FIXED_SIGNING));
+        let half = &good[..good.len() / 2];
+        for (text, expected) in [
+            (String::new(), KeysError::Empty),
+            ("not a key".to_owned(), KeysError::Empty),
+            (pem("CERTIFICATE", b"\x30\x00"), KeysError::Empty),
+            (half.to_owned(), KeysError::NotPem),
+            (format!("{good}{half}"), KeysError::NotPem),
+            (p384.clone(), KeysError::NotP256(1)),
+            (format!("{good}{p384}"), KeysError::NotP256(2)),
+            (format!("{good}{}", pem("PRIVATE KEY", b"junk")), KeysError::NotP256(2)),
+            (format!("{good}{good}"), KeysError::Repeated(2)),
+            (pem("ENCRYPTED PRIVATE KEY", b"junk"), KeysError::Encrypted),
+        ] {
+            assert_eq!(error(&text), expected, "{text}");
+        }
     }
 }
