@@ -316,10 +316,10 @@ impl Authn {
         } else {
             word.heard_at
         };
-        if said_at > latest {
+        if said_at >= latest {
             word.looked_at.set(changes);
         }
-        said_at > latest
+        said_at >= latest
     }
 
     /// Of whom an access token is, no answer tells more than the token: headers that need a profile

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "what helps a test may fail as a test does")]
 
 mod access_tokens;
+mod assertion;
 mod attacks;
 mod binary;
 mod client;
@@ -24,4 +25,5 @@ mod rules;
 mod sessions;
 mod tidy;
 mod upstreams;
+mod webhook;
 mod world;

@@ -41,11 +41,11 @@ struct Known {
 pub struct Change<'a> {
     pub id: &'a str,
     pub deleted: bool,
-    /// Unix milliseconds: what was heard until then is too old.
+    /// Unix milliseconds: what was heard before is too old.
     pub at: i64,
 }
 
-/// Until when a word is too old, and for how long that is remembered; in unix milliseconds.
+/// Before when a word is too old, and for how long that is remembered; in unix milliseconds.
 struct Mark {
     at: i64,
     deleted: bool,
@@ -106,7 +106,7 @@ impl Changes {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Unix milliseconds until which whatever was heard of this identity is too old; `None` when
+    /// Unix milliseconds before which whatever was heard of this identity is too old; `None` when
     /// nothing about it has changed. Nothing can be asked about an M2M token, so only a deletion
     /// counts for it.
     #[must_use]

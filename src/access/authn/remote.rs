@@ -67,16 +67,16 @@ impl Authn {
     /// before a change that was told of before the request came: then it is asked once more.
     async fn latest_verdict(&self, token: Token<'_>, known: Option<&Word>, now: i64) -> Verdict {
         let changed = |identity| self.shared.changes.latest(identity).unwrap_or(i64::MIN);
-        // As old as that is too old: see `passes`.
-        let too_old = now - clock::span(self.settings.max_staleness);
-        let too_old = too_old.max(known.map_or(i64::MIN, |word| changed(&word.identity)));
-        let verdict = self.shared.checker.ask(question(token, known), too_old + 1).await;
+        // A word that is as old as it may be is too old: see `passes`.
+        let not_before = now - clock::span(self.settings.max_staleness) + 1;
+        let not_before = not_before.max(known.map_or(i64::MIN, |word| changed(&word.identity)));
+        let verdict = self.shared.checker.ask(question(token, known), not_before).await;
         let Verdict::Live(answer) = &verdict else { return verdict };
         let changed_at = changed(&answer.identity);
-        if answer.heard_at > changed_at || answer.heard_at >= now {
+        if answer.heard_at >= changed_at.min(now) {
             return verdict;
         }
-        self.shared.checker.ask(question(token, known), changed_at + 1).await
+        self.shared.checker.ask(question(token, known), changed_at).await
     }
 
     fn why_not_locally(&self, word: &Word, now: i64) -> LocalFallback {

@@ -45,8 +45,8 @@ impl Event {
         }
     }
 
-    /// Unix milliseconds until which whatever was heard is too old. That is now, at which the change
-    /// lies behind us. A JWT, though, is dated by Stytch's clock, and where that is ahead the event's
+    /// Unix milliseconds before which whatever was heard is too old. That is now, when the change lies
+    /// behind Stytch. A JWT, though, is dated by Stytch's clock, and where that is ahead the event's
     /// own date counts, as far as clocks may differ.
     pub(super) fn at(&self, now: i64, leeway: i64) -> i64 {
         let dated = self.timestamp.as_ref().and_then(|text| text.parse::<Timestamp>().ok());

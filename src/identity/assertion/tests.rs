@@ -82,7 +82,8 @@ fn it_says_what_the_headers_say() {
 /// A profile that came along by chance would make claims come and go with the kind of credential.
 #[test]
 fn a_profile_is_told_where_every_session_has_one() {
-    let person = json!({ "email_address": "ana@acme.example", "email_address_verified": true, "name": "Ana" });
+    let person =
+        json!({ "email_address": "ana@acme.example", "email_address_verified": true, "name": "Ana" });
     let with = |person: Value| {
         let profile = Profile { person, organization: Value::Null };
         Identity { profile: Some(Arc::new(profile)), ..member() }

@@ -4,6 +4,7 @@ use serde_json::json;
 use stytch_emulator::Session;
 
 use super::{decoded, honest, identity};
+use crate::assertion::{KeyFile, published, verified};
 use crate::echo::Answer;
 use crate::world::World;
 
@@ -241,6 +242,16 @@ async fn a17_a_forged_assertion() {
     for name in ["X-Stytch-Assertion", "x_stytch_assertion"] {
         world.get("/x").jwt(&session).header(name, &forged).expect(200).await;
         assert_eq!(identity(&world.upstream.last()), expected, "{name}");
+    }
+    let file = KeyFile::new();
+    let world = file.world("").start().await;
+    let keys = published(&world).await;
+    for name in ["X-Stytch-Assertion", "x_stytch_assertion"] {
+        world.get("/x").jwt(&world.session()).header(name, &forged).expect(200).await;
+        let received = world.upstream.last();
+        let [token] = &received.all("x-stytch-assertion")[..] else { panic!("{:?}", received.headers()) };
+        assert!(verified(&keys, token, "app").is_ok() && verified(&keys, &forged, "app").is_err());
+        assert!(!received.headers().iter().any(|(_, value)| *value == forged));
     }
 }
 
