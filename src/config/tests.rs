@@ -2,15 +2,27 @@
 
 use std::path::{Path, PathBuf};
 
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
 use super::{Loaded, load};
 
 mod examples;
 mod layers;
 mod mistakes;
 mod random;
+mod signing;
 
 /// In every test's settings, and in no message.
 const SECRET: &str = "secret-test-not-to-be-seen";
+
+/// A key that signs assertions, as a PEM file.
+fn signing_key() -> String {
+    let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+    let der = BASE64_STANDARD.encode(pair.to_pkcs8v1().unwrap());
+    format!("-----BEGIN PRIVATE KEY-----\n{der}\n-----END PRIVATE KEY-----\n")
+}
 
 /// The smallest settings, with `lines` added to the section of that name.
 fn settings(section: &str, lines: &str) -> String {

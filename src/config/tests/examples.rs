@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::super::schema::{self, has_mark, properties};
 use super::super::{Loaded, print};
-use super::load_in;
+use super::{load_in, signing_key};
 
 fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name)
@@ -17,7 +17,12 @@ fn load_example(name: &str) -> Loaded {
     let directory = tempfile::tempdir().unwrap();
     let secret = directory.path().join("stytch");
     std::fs::write(&secret, "secret-test-not-to-be-seen\n").unwrap();
-    let variables = [("STYTCH_GATEWAY_STYTCH__SECRET_FILE", secret.to_str().unwrap())];
+    let keys = directory.path().join("keys");
+    std::fs::write(&keys, signing_key()).unwrap();
+    let variables = [
+        ("STYTCH_GATEWAY_STYTCH__SECRET_FILE", secret.to_str().unwrap()),
+        ("STYTCH_GATEWAY_IDENTITY__ASSERTION__KEY_FILE", keys.to_str().unwrap()),
+    ];
     load_in(directory.path(), &[example(name)], &variables)
         .unwrap_or_else(|message| panic!("{name}: {message}"))
 }

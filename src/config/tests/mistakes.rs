@@ -524,9 +524,7 @@ fn what_is_not_available_yet_is_never_accepted_in_silence() {
     later("[signin]", "methods = [\"sso\"]", "signin.methods");
     later("[signin.brand]", "name = \"x\"", "signin.brand.name");
     later("[ext_authz]", "enabled = true", "ext_authz.enabled");
-    later("[webhook]", "secret = \"secret-test-not-to-be-seen\"", "webhook.secret");
     later("[cache]", "url = \"redis://127.0.0.1\"", "cache.url");
-    later("[identity.assertion]", "audience = \"x\"", "identity.assertion");
     later("[session]", "sliding = true", "session.sliding");
     later("[rate_limit]", "sign_in = \"1/min\"", "rate_limit.sign_in");
     later("[rate_limit]", "identity = \"1/min\"", "rate_limit.identity");

@@ -88,7 +88,7 @@ fn keys(raw: &raw::Assertion, findings: &mut Findings) -> Option<Arc<Keys>> {
             "identity.assertion.key_file: every user of this machine can read {path}, and sign as this gateway"
         ));
     }
-    let keys = Keys::from_pem(&pem).map_err(|error| format!("{path} {error}"));
+    let keys = Keys::from_pem(&pem).map_err(|error| format!("{path}: {error}"));
     findings.problems.keep(&key, keys).map(Arc::new)
 }
 

@@ -34,17 +34,17 @@ pub(super) struct Key {
 /// What is wrong with a file of keys, in words that repeat none of it.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeysError {
-    #[error("is not a PEM file")]
+    #[error("this is not a PEM file")]
     NotPem,
     #[error(
-        "holds no private key; make one with `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`"
+        "no private key is in it; make one with `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`"
     )]
     Empty,
-    #[error("holds an encrypted key, which nobody is there to unlock")]
+    #[error("a key in it is encrypted, and nobody is there to unlock it")]
     Encrypted,
-    #[error("key {0} in it is not an EC key on the curve P-256")]
+    #[error("key {0} is not an EC key on the curve P-256")]
     NotP256(usize),
-    #[error("key {0} in it stands there twice")]
+    #[error("key {0} stands there twice")]
     Repeated(usize),
 }
 
