@@ -33,6 +33,7 @@ fn member() -> Identity {
         session: Some(Session {
             id: "session-1".to_owned(),
             roles: vec!["admin".to_owned(), "ré\"d".to_owned()],
+            factors: Vec::new(),
             object: Value::Null,
             expires_at: None,
         }),
