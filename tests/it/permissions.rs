@@ -22,7 +22,6 @@ fn routes(settings: &str) -> String {
         for action in ["read", "write", "delete", "audit"] {
             toml.push_str(&format!(
                 "[[routes]]\npath = \"/{check}/{action}\"\nupstream = \"app\"\n\
-                 kinds = [\"session\", \"m2m\", \"connected_app\"]\n\
                  allow.permission = {{ resource = \"documents\", action = \"{action}\", check = \"{check}\" }}\n"
             ));
         }
@@ -367,7 +366,10 @@ async fn verdicts_are_renewed_before_they_are_too_old() {
 
 #[tokio::test]
 async fn tokens_are_judged_by_their_scopes() {
-    let world = world("[stytch]\npolicy_refresh = \"200ms\"\n").await;
+    let settings = "[stytch]\npolicy_refresh = \"200ms\"\ndomain = \"$STYTCH\"\n\
+                    [server]\npublic_url = \"https://app.test\"\n";
+    let kinds = "kinds = [\"session\", \"m2m\", \"connected_app\"]\nallow.permission";
+    let world = World::with(&routes(settings).replace("allow.permission", kinds)).await;
     let permissions = json!([{ "resource_id": "documents", "actions": ["read"] }]);
     let scope = json!({ "scope": "read:documents", "description": "", "permissions": permissions });
     world.emulator.set_policy(json!({ "roles": [role("admin", &["*"])], "scopes": [scope] })).unwrap();
