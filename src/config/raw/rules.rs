@@ -67,9 +67,11 @@ pub(in crate::config) struct Allow {
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Permission {
     /// The resource's id.
-    pub(in crate::config) resource: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) resource: Option<String>,
     /// The action on it.
-    pub(in crate::config) action: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) action: Option<String>,
     /// Who judges: this gateway with a copy of the policy, or Stytch. By default `"local"`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::config) check: Option<PermissionCheck>,

@@ -284,12 +284,15 @@ fn email_domain(domain: &str, key: &KeyPath, problems: &mut Problems) {
 
 fn permission(allow: &raw::Allow, key: &KeyPath, problems: &mut Problems) -> Option<Permission> {
     let raw = allow.permission.as_ref()?;
-    for (name, text) in [("resource", &raw.resource), ("action", &raw.action)] {
+    let mut named = |name, text: &Option<String>| {
+        let text = text.as_deref().unwrap_or_default();
         if text.trim().is_empty() {
             problems.add(&key.key(name), format!("missing; write the {name} as the RBAC policy names it"));
         }
-    }
-    if raw.resource == "*" {
+        text.to_owned()
+    };
+    let (resource, action) = (named("resource", &raw.resource), named("action", &raw.action));
+    if resource == "*" {
         let why = "a policy has no wildcard for resources, so nobody would pass; name one";
         problems.add(&key.key("resource"), why);
     }
@@ -297,5 +300,5 @@ fn permission(allow: &raw::Allow, key: &KeyPath, problems: &mut Problems) -> Opt
         None | Some(raw::PermissionCheck::Local) => PermissionCheck::Local,
         Some(raw::PermissionCheck::Remote) => PermissionCheck::Remote,
     };
-    Some(Permission { resource: raw.resource.clone(), action: raw.action.clone(), check })
+    Some(Permission { resource, action, check })
 }
