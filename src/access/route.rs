@@ -15,10 +15,12 @@ use hashbrown::HashMap;
 use http::Method;
 use memchr::{memchr_iter, memchr2, memmem};
 
+pub use self::order::{Matching, in_order};
 pub use self::pattern::{HostPattern, PathPattern, PatternError, capture_names};
 use self::pattern::{Hosts, MAX_HOST_NAMES, MAX_PATH_NAMES, Part};
 use super::path;
 
+mod order;
 mod pattern;
 
 /// All routes, ready to be searched. Routes are told by their position in what it was built from.
