@@ -52,6 +52,7 @@ const REFUSED: usize = 10_000;
 const REFRESH_AT: f64 = 0.7;
 const REFRESH_SPREAD: f64 = 0.2;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+const ENDED: &str = "Stytch refused the session a moment ago";
 const EXPIRED: &str = "the access token has expired";
 
 /// A proved identity, and how it was proved.
@@ -91,7 +92,8 @@ pub struct Authn {
     profile_ttl: i64,
     shared: Shared,
     known: RefCell<Cache<Key, Rc<Word>>>,
-    refused: RefCell<Cache<u64, i64>>,
+    /// Until when (unix milliseconds), and by whom.
+    refused: RefCell<Cache<u64, (i64, RefusedBy)>>,
     hasher: RandomState,
     metrics: Arc<metrics::Worker>,
 }
@@ -101,8 +103,18 @@ enum Local {
     Proved(Rc<Word>, Verification),
     /// It is whose the word says, but Stytch must be asked whether it still is.
     Old(Rc<Word>),
+    /// Stytch said no a moment ago: it proves nothing any more.
+    Ended,
     /// Nothing is known of this token.
     Unknown,
+}
+
+/// Who said no to a credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RefusedBy {
+    /// What was presented is forged, or none of this project's.
+    Us,
+    Stytch,
 }
 
 impl Authn {
@@ -199,6 +211,7 @@ impl Authn {
     ) -> Result<Proved, Rejection> {
         let mut proved: Option<Proved> = None;
         let mut open = ArrayVec::<_, MAX_PRESENTED>::new();
+        let mut failed = None;
         for credential in presented {
             let source = credential.source;
             match self.locally(credential.token, now).await? {
@@ -214,10 +227,10 @@ impl Authn {
                     may_be_asked_about(&word, now)?;
                     open.push((credential, Some(word)));
                 }
+                Local::Ended => failed = worse(failed, Rejection::new(Code::InvalidCredential, ENDED)),
                 Local::Unknown => open.push((credential, None)),
             }
         }
-        let mut failed = None;
         for (credential, word) in open {
             let source = credential.source;
             let word = word.or_else(|| self.remembered(credential.token.as_bytes()));
@@ -250,8 +263,12 @@ impl Authn {
             }
             return Ok(Local::Old(word));
         }
-        if self.is_refused(token.as_bytes(), now) {
-            return Err(Rejection::new(Code::InvalidCredential, "refused a moment ago"));
+        match self.refused_by(token.as_bytes(), now) {
+            Some(RefusedBy::Us) => {
+                return Err(Rejection::new(Code::InvalidCredential, "refused a moment ago"));
+            }
+            Some(RefusedBy::Stytch) => return Ok(Local::Ended),
+            None => {}
         }
         let Token::Jwt(jwt) = token else { return Ok(Local::Unknown) };
         let (verified, keys) = self.verify_jwt(jwt, now).await?;
@@ -284,7 +301,7 @@ impl Authn {
                 },
                 Err(jwt::Error::UnknownKey) => break,
                 Err(jwt::Error::Refused(reason)) => {
-                    self.remember_refused(jwt, now);
+                    self.remember_refused(jwt, now, RefusedBy::Us);
                     return Err(Rejection::new(Code::InvalidCredential, reason));
                 }
             }
@@ -423,13 +440,14 @@ impl Authn {
         }
     }
 
-    fn remember_refused(&self, token: &[u8], now: i64) {
+    fn remember_refused(&self, token: &[u8], now: i64, by: RefusedBy) {
         let until = now + clock::span(self.settings.negative_ttl);
-        self.refused.borrow_mut().insert(self.hasher.hash_one(token), until);
+        self.refused.borrow_mut().insert(self.hasher.hash_one(token), (until, by));
     }
 
-    fn is_refused(&self, token: &[u8], now: i64) -> bool {
-        self.refused.borrow_mut().get(&self.hasher.hash_one(token)).is_some_and(|until| now < *until)
+    fn refused_by(&self, token: &[u8], now: i64) -> Option<RefusedBy> {
+        let refused = self.refused.borrow();
+        refused.get(&self.hasher.hash_one(token)).filter(|(until, _)| now < *until).map(|(_, by)| *by)
     }
 }
 

@@ -74,6 +74,22 @@ async fn only_an_expired_jwt_falls_back_to_the_token_beside_it() {
     world.get("/").token(&forged).opaque(&session).refused(401, "invalid_credential").await;
 }
 
+/// What has ended proves nothing, today as a moment ago; forged is forged.
+#[tokio::test]
+async fn a_session_that_ended_does_not_end_the_one_beside_it() {
+    let world = World::start().await;
+    let (live, ended) = (world.session(), world.session());
+    world.revoke(&ended).await;
+    let old = world.aged(&ended, 4000);
+    for _ in 0..3 {
+        world.get("/").jwt(&live).opaque(&ended).expect(200).await;
+        world.get("/").opaque(&live).token(&old).expect(200).await;
+        world.get("/").opaque(&ended).refused(401, "invalid_credential").await;
+        let forged = format!("{}A", live.session_jwt);
+        world.get("/").opaque(&live).token(&forged).refused(401, "invalid_credential").await;
+    }
+}
+
 #[tokio::test]
 async fn sources_can_be_switched_off() {
     let world = World::with("[session]\nbearer = false").await;

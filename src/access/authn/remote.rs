@@ -13,7 +13,7 @@ use super::answer::{self, Answer, Renewed};
 use super::checker::Verdict;
 use super::memory::{Key, Sought};
 use super::word::{Fresh, Heard, Word};
-use super::{Authn, Proved, RETRY_AFTER, Verification, rate_limited};
+use super::{Authn, Proved, RETRY_AFTER, RefusedBy, Verification, rate_limited};
 use crate::access::credential::{Credential, Token};
 use crate::access::rejection::{Code, Rejection};
 use crate::clock;
@@ -171,7 +171,7 @@ impl Authn {
             self.shared.registry.revoke(&word.identity, &text(token.as_bytes()));
         }
         self.known.borrow_mut().remove(&Sought(token.as_bytes()));
-        self.remember_refused(token.as_bytes(), now);
+        self.remember_refused(token.as_bytes(), now, RefusedBy::Stytch);
     }
 }
 
