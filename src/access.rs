@@ -104,6 +104,19 @@ impl Gate {
     /// # Errors
     /// The [`Rejection`] that turns it back, with the route as far as one was found.
     pub async fn decide(&self, head: &RequestHead<'_>) -> Result<Grant, Rejection> {
+        self.decide_and_tell(head, &mut None).await
+    }
+
+    /// The same, and leaves in `refused` whoever was proved before a rule turned them back: for
+    /// those who want to know why.
+    ///
+    /// # Errors
+    /// As [`Self::decide`].
+    pub async fn decide_and_tell(
+        &self,
+        head: &RequestHead<'_>,
+        refused: &mut Option<Proved>,
+    ) -> Result<Grant, Rejection> {
         let found = self.route(head)?;
         let (index, route) = (found.route, &self.routes[found.route]);
         let mut proved = None;
@@ -116,6 +129,7 @@ impl Gate {
         if route.observe && rejection.code.is_of_access() {
             return Ok(authz::observe(index, route, proved, rejection));
         }
+        *refused = proved;
         Err(rejection)
     }
 
@@ -164,7 +178,11 @@ impl Gate {
         }
     }
 
-    fn route(&self, head: &RequestHead<'_>) -> Result<Match, Rejection> {
+    /// Which route is this for?
+    ///
+    /// # Errors
+    /// `no_route` or `ambiguous_path`.
+    pub fn route(&self, head: &RequestHead<'_>) -> Result<Match, Rejection> {
         match self.table.find(head.host, head.method, head.path) {
             Found::Route(found) => Ok(found),
             Found::None => Err(Rejection::new(Code::NoRoute, "no route matches")),
@@ -174,7 +192,11 @@ impl Gate {
         }
     }
 
-    fn credentials<'h>(&self, head: &RequestHead<'h>) -> Result<Presented<'h>, Rejection> {
+    /// What does the caller present?
+    ///
+    /// # Errors
+    /// See [`credential::find`].
+    pub fn credentials<'h>(&self, head: &RequestHead<'h>) -> Result<Presented<'h>, Rejection> {
         let may_be_in_query = self.session.websocket_query.is_some() && head.is_websocket();
         let query = head.query.filter(|_| may_be_in_query);
         credential::find(&self.session, head.headers, query)

@@ -13,8 +13,8 @@ use crate::access::rejection::{Code, Rejection};
 use crate::client::{ClientView, Forwarding};
 use crate::endpoints::Endpoint;
 use crate::exchange::Exchange;
-use crate::proxy::cookies;
 use crate::proxy::ids::Ids;
+use crate::proxy::{Onward, cookies};
 use crate::reply::{self, Form, Reply};
 use crate::server::record::Record;
 use crate::server::worker::Worker;
@@ -83,6 +83,17 @@ impl Passage {
     #[must_use]
     pub fn site(&self) -> &Rc<Site> {
         &self.exchange.site
+    }
+
+    /// What the request takes along to its upstream.
+    pub(crate) fn onward<'a>(&'a self, worker: &'a Worker) -> Onward<'a> {
+        Onward {
+            site: &self.exchange.site,
+            client: &self.client,
+            forwarding: &self.forwarding,
+            ids: &self.ids,
+            via: &worker.via,
+        }
     }
 
     /// Turned back before anything behind the gateway was asked.

@@ -15,12 +15,13 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::{Body, Incoming};
 
+use self::ids::{Ids, Via};
 use self::sieve::Sieve;
 use self::target::Target;
 use self::tunnel::Wanted;
 use crate::access::rejection::{Code, Rejection};
 use crate::access::{Grant, RequestHead, credential};
-use crate::client::Forwarding;
+use crate::client::{ClientView, Forwarding};
 use crate::clock;
 use crate::config::{Auth, Config, MaxBody, Route};
 use crate::endpoints;
@@ -176,7 +177,8 @@ impl Door {
         let may_repeat = may_repeat(&inbound.method, &outgoing);
         let outbound = |body: Outgoing| {
             let host = upstream.host_of(order.endpoint);
-            let mut headers = self.outbound_headers(&inbound.headers, grant, &passage, host);
+            let onward = passage.onward(&self.worker);
+            let mut headers = onward.headers(&inbound.headers, grant, host);
             if let Some(wanted) = &wanted {
                 wanted.ask(&mut headers);
             }
@@ -222,35 +224,6 @@ impl Door {
         response.map(|_| Reply::switch())
     }
 
-    /// The headers that go upstream, built anew: what came in stays as it was.
-    fn outbound_headers(
-        &self,
-        inbound: &HeaderMap,
-        grant: &Grant,
-        passage: &Passage,
-        upstream_host: Option<HeaderValue>,
-    ) -> HeaderMap {
-        let site = passage.site();
-        let config: &Config = &site.config;
-        let mut headers = HeaderMap::with_capacity(inbound.len() + ADDED);
-        let sieve = Sieve { owned: &site.owned, forwarding: &passage.forwarding, ids: &passage.ids };
-        sieve.pass(inbound, &mut headers);
-        if !config.identity.forward_credentials {
-            let ours = grant.route().auth != Auth::None
-                || credential::could_be_ours(&headers, &config.stytch.issuers);
-            credential::withhold(&config.session, &mut headers, ours && config.session.bearer);
-        }
-        let host = inbound.get(header::HOST).cloned().unwrap_or(HeaderValue::from_static(""));
-        passage.forwarding.tell(&passage.client, &host, inbound, &mut headers);
-        if let Some(host) = upstream_host.or_else(|| host.is_empty().then_some(host)) {
-            headers.insert(header::HOST, host);
-        }
-        self.worker.via.add(&mut headers);
-        passage.ids.set(&mut headers);
-        site.vouch(grant, &mut headers);
-        headers
-    }
-
     /// Why a request failed that was let pass. What the client did to its body comes first: it is
     /// what made the upstream's part fail.
     fn explain(&self, failure: &Failure) -> Rejection {
@@ -276,6 +249,44 @@ impl Door {
             Failure::Exchange(_) => (Code::UpstreamUnreachable, "the connection to the upstream broke"),
         };
         Rejection::new(code, reason)
+    }
+}
+
+/// What a request takes along to its upstream.
+pub(crate) struct Onward<'a> {
+    pub(crate) site: &'a Site,
+    pub(crate) client: &'a ClientView,
+    pub(crate) forwarding: &'a Forwarding,
+    pub(crate) ids: &'a Ids,
+    pub(crate) via: &'a Via,
+}
+
+impl Onward<'_> {
+    /// The headers that go upstream, built anew: what came in stays as it was.
+    pub(crate) fn headers(
+        &self,
+        inbound: &HeaderMap,
+        grant: &Grant,
+        upstream_host: Option<HeaderValue>,
+    ) -> HeaderMap {
+        let config: &Config = &self.site.config;
+        let mut headers = HeaderMap::with_capacity(inbound.len() + ADDED);
+        let sieve = Sieve { owned: &self.site.owned, forwarding: self.forwarding, ids: self.ids };
+        sieve.pass(inbound, &mut headers);
+        if !config.identity.forward_credentials {
+            let ours = grant.route().auth != Auth::None
+                || credential::could_be_ours(&headers, &config.stytch.issuers);
+            credential::withhold(&config.session, &mut headers, ours && config.session.bearer);
+        }
+        let host = inbound.get(header::HOST).cloned().unwrap_or(HeaderValue::from_static(""));
+        self.forwarding.tell(self.client, &host, inbound, &mut headers);
+        if let Some(host) = upstream_host.or_else(|| host.is_empty().then_some(host)) {
+            headers.insert(header::HOST, host);
+        }
+        self.via.add(&mut headers);
+        self.ids.set(&mut headers);
+        self.site.vouch(grant, &mut headers);
+        headers
     }
 }
 
@@ -345,7 +356,7 @@ fn is_asterisk(inbound: &Parts) -> bool {
     inbound.method == Method::OPTIONS && inbound.uri.path() == "*"
 }
 
-const fn limit(route: &Route) -> Option<u64> {
+pub(crate) const fn limit(route: &Route) -> Option<u64> {
     match route.max_body {
         MaxBody::Bytes(most) => Some(most),
         MaxBody::Unlimited => None,

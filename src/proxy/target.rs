@@ -56,7 +56,7 @@ pub(crate) fn read(request: &Parts) -> Result<Target<'_>, Rejection> {
 impl Target<'_> {
     /// The visit to one of the gateway's own endpoints that this is, if it is one.
     #[must_use]
-    pub(super) fn visit(&self, config: &Config) -> Option<Visit> {
+    pub(crate) fn visit(&self, config: &Config) -> Option<Visit> {
         Visit::of(&self.host, &self.path, config)
     }
 
@@ -64,7 +64,7 @@ impl Target<'_> {
     ///
     /// # Errors
     /// `ambiguous_path` when what is left of the path is no path.
-    pub(super) fn rewritten(
+    pub(crate) fn rewritten(
         &self,
         uri: &Uri,
         strip_prefix: Option<&str>,

@@ -84,6 +84,12 @@ const UNAVAILABLE: Verdict = Verdict::Unavailable { retry_after: RETRY_AFTER };
 pub struct Handle(mpsc::Sender<Question>);
 
 impl Handle {
+    /// Puts questions to whoever holds the other end.
+    #[must_use]
+    pub const fn new(questions: mpsc::Sender<Question>) -> Self {
+        Self(questions)
+    }
+
     /// Waits for the verdict on a credential. A full queue is an outage, never a refusal.
     pub async fn ask(&self, credential: Credential, not_before: i64) -> Verdict {
         self.put(Asked::alone(credential), not_before).await.unwrap_or(UNAVAILABLE)

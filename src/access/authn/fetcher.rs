@@ -33,6 +33,12 @@ pub enum Outcome {
 pub struct Handle(mpsc::Sender<oneshot::Sender<Outcome>>);
 
 impl Handle {
+    /// Asks whoever holds the other end.
+    #[must_use]
+    pub const fn new(fetches: mpsc::Sender<oneshot::Sender<Outcome>>) -> Self {
+        Self(fetches)
+    }
+
     /// Waits for a fetch that an unknown key id asks for, unless one was made a moment ago. What
     /// could not be fetched then is not to be had now, and no reason to refuse anybody.
     pub async fn fetch(&self) -> Outcome {
@@ -64,12 +70,30 @@ impl Fetcher {
         (Handle(sender), self.run(asked))
     }
 
-    async fn run(mut self, mut asked: mpsc::Receiver<oneshot::Sender<Outcome>>) {
+    /// The same without a schedule, for a process that leaves nothing behind: the keys are those of
+    /// the cache file, if there are any, until a fetch is asked for, and the file is not written.
+    pub fn start_on_demand(mut self) -> (Handle, impl Future<Output = ()>) {
+        let (sender, mut asked) = mpsc::channel::<oneshot::Sender<Outcome>>(WAITING);
+        self.load();
+        self.cache = None;
+        let fetching = async move {
+            while let Some(reply) = asked.recv().await {
+                let _ = reply.send(if self.fetch().await { Outcome::Fetched } else { Outcome::Failed });
+            }
+        };
+        (Handle(sender), fetching)
+    }
+
+    fn load(&mut self) {
         if self.keys.current().is_none()
             && let Some(jwks) = self.cache.as_ref().and_then(LastGood::keys)
         {
             self.take(jwks, SystemTime::UNIX_EPOCH);
         }
+    }
+
+    async fn run(mut self, mut asked: mpsc::Receiver<oneshot::Sender<Outcome>>) {
+        self.load();
         let mut retry = FIRST_RETRY;
         let mut last_asked: Option<(Instant, bool)> = None;
         let mut next = tokio::time::Instant::now();

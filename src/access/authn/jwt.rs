@@ -252,5 +252,33 @@ pub fn unverified_issuer(token: &str) -> Option<String> {
     }
 }
 
+/// What a token says of itself, unverified: only to be shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// Empty where it names none.
+    pub key_id: String,
+    /// Unix seconds.
+    pub issued_at: Option<i64>,
+    /// Unix seconds.
+    pub expires_at: Option<i64>,
+    /// Whether it speaks of a session.
+    pub session: bool,
+}
+
+/// `None` for what is no JWT at all.
+#[must_use]
+pub fn unverified(token: &str) -> Option<Said> {
+    let (header, rest) = token.split_once('.')?;
+    let header = read_claims(header).ok()?;
+    let claims = read_claims(rest.split('.').next()?).ok()?;
+    let time = |name| claims.get(name).and_then(Value::as_i64);
+    Some(Said {
+        key_id: header.get("kid").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        issued_at: time("iat"),
+        expires_at: time("exp"),
+        session: claims.contains_key(SESSION),
+    })
+}
+
 #[cfg(test)]
 mod tests;

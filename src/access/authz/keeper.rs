@@ -133,11 +133,30 @@ struct Running {
     backoff: Backoff,
     /// The roles of an organization are others than the file has.
     is_unsaved: bool,
+    is_scheduled: bool,
 }
 
 impl Keeper {
     /// The handle works as soon as the future is polled, which ends when every handle is gone.
     pub fn start(self) -> (Handle, impl Future<Output = ()>) {
+        self.launch(true)
+    }
+
+    /// The same without a schedule, for a process that leaves nothing behind: what the cache file
+    /// has is taken over, and an organization is asked about when somebody comes from it.
+    pub fn start_on_demand(mut self) -> (Handle, impl Future<Output = ()>) {
+        if let Some(last_good) = self.last_good.take() {
+            if let Some(policy) = last_good.policy() {
+                self.policies.replace(Arc::new(Policy::new(policy)));
+            }
+            for (id, roles) in last_good.organizations().into_iter().take(MOST) {
+                self.policies.learn(&id, Organization::new(roles, 0));
+            }
+        }
+        self.launch(false)
+    }
+
+    fn launch(self, is_scheduled: bool) -> (Handle, impl Future<Output = ()>) {
         let (sender, asked) = mpsc::channel(MAX_WAITING);
         let handle = Handle::new(self.policies.clone(), sender);
         let running = Running {
@@ -149,6 +168,7 @@ impl Keeper {
             calls: FuturesUnordered::new(),
             backoff: Backoff::default(),
             is_unsaved: false,
+            is_scheduled,
         };
         (handle, running.run(asked))
     }
@@ -170,7 +190,7 @@ impl Running {
                     Fetched::Project(result) => self.project_fetched(result),
                     Fetched::Organization(id, result) => self.organization_fetched(&id, result),
                 },
-                _ = ticks.tick() => self.look(),
+                _ = ticks.tick(), if self.is_scheduled => self.look(),
             }
         }
     }
