@@ -246,6 +246,7 @@ mod tests {
             vertical: Vertical::B2b,
             listeners: vec!["127.0.0.1:8080".to_owned()],
             routes: 3,
+            access: "0123456789abcdef".to_owned(),
         });
         let (_, status) = admin.json("/status").await;
         assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
@@ -255,6 +256,7 @@ mod tests {
         assert_eq!(status["config"]["vertical"], "b2b");
         assert_eq!(status["config"]["listeners"], serde_json::json!(["127.0.0.1:8080"]));
         assert_eq!(status["config"]["routes"], 3);
+        assert_eq!(status["config"]["access"], "0123456789abcdef");
         assert_eq!(status["keys"], Value::Null);
         assert_eq!(status["sessions_cached"], 0);
     }

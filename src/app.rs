@@ -25,7 +25,7 @@ use crate::server::worker::{self, Orders, Phase};
 use crate::telemetry::Logs;
 use crate::telemetry::access_log::AccessLog;
 
-mod control;
+pub(crate) mod control;
 pub mod reload;
 pub mod signals;
 
@@ -230,7 +230,7 @@ fn start_worker(parts: Starting) -> io::Result<JoinHandle<()>> {
     })
 }
 
-fn runtime() -> io::Result<LocalRuntime> {
+pub(crate) fn runtime() -> io::Result<LocalRuntime> {
     Builder::new_current_thread().enable_all().build_local(LocalOptions::default())
 }
 
@@ -240,6 +240,7 @@ fn describe(config: &Config, addresses: &[String]) -> admin::Loaded {
         vertical: config.stytch.vertical,
         listeners: addresses.to_vec(),
         routes: config.routes.len(),
+        access: config::access_hash(config),
     }
 }
 
@@ -247,7 +248,8 @@ fn announce(config: &Config, addresses: &[String], admin: SocketAddr) {
     for line in config::summary(config) {
         tracing::info!("{line}");
     }
-    tracing::info!(listen = %addresses.join(", "), %admin, "serving");
+    let access = config::access_hash(config);
+    tracing::info!(listen = %addresses.join(", "), %admin, access, "serving");
 }
 
 /// What reloads and the drain work on.
@@ -281,7 +283,7 @@ impl Running {
             logs.set_level(config.telemetry.level);
         }
         self.status.loaded(describe(&config, &self.addresses));
-        self.control.applied(&config);
+        self.control.applied(&old, &config);
         self.orders.send_modify(|orders| {
             orders.config = config;
             orders.shared = shared;

@@ -41,6 +41,14 @@ enum Command {
         #[arg(long)]
         print: bool,
     },
+    /// Show who may reach what, in the order in which routes win
+    Routes {
+        #[command(flatten)]
+        settings: Settings,
+        /// Show the hash alone, which changes with whoever may reach whatever
+        #[arg(long)]
+        hash: bool,
+    },
     /// Ask a running gateway whether it lives; for container health checks
     Healthcheck(Settings),
     /// Show the JSON Schema of the settings, for editors
@@ -71,6 +79,7 @@ pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(settings) => run(&settings),
         Command::Check { settings, print } => check(&settings, print),
+        Command::Routes { settings, hash } => routes(&settings, hash),
         Command::Healthcheck(settings) => Ok(healthcheck(&settings)),
         Command::Schema => {
             say(format_args!("{:#}", config::schema()));
@@ -102,6 +111,12 @@ fn check(settings: &Settings, print: bool) -> Result<ExitCode, ExitCode> {
         config::summary(&loaded.config).iter().for_each(say);
         loaded.notes.iter().for_each(|note| say(format_args!("note: {note}")));
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn routes(settings: &Settings, hash: bool) -> Result<ExitCode, ExitCode> {
+    let config = settings.load()?.config;
+    say(if hash { config::access_hash(&config) } else { config::access(&config) });
     Ok(ExitCode::SUCCESS)
 }
 

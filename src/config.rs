@@ -21,6 +21,7 @@ use crate::identity::assertion;
 use crate::identity::template::Template;
 use crate::protected_resource::Announced;
 
+mod access;
 mod environment;
 mod layer;
 mod load;
@@ -34,6 +35,7 @@ mod summary;
 mod units;
 mod validate;
 
+pub use access::{access, access_hash};
 pub use environment::variables;
 pub use load::{ConfigError, Loaded, admin_address, load};
 pub use print::print;

@@ -34,6 +34,7 @@ pub struct Metrics {
     stytch_call_duration: Histogram,
     keys: Mutex<Option<Keys>>,
     policy_fetched_at: Mutex<Option<SystemTime>>,
+    access: Mutex<Option<String>>,
     keys_fetches: [Number; KeysFetch::ALL.len()],
     config_reloads: [Number; ConfigReload::ALL.len()],
     access_log_lost: [Number; LogLoss::ALL.len()],
@@ -65,6 +66,7 @@ impl Metrics {
             stytch_call_duration: Histogram::default(),
             keys: Mutex::default(),
             policy_fetched_at: Mutex::default(),
+            access: Mutex::default(),
             keys_fetches: Default::default(),
             config_reloads: Default::default(),
             access_log_lost: Default::default(),
@@ -120,6 +122,11 @@ impl Metrics {
 
     pub fn keys_fetch(&self, outcome: KeysFetch) {
         self.keys_fetches[outcome as usize].add_shared(1);
+    }
+
+    /// From here on this is the hash of who may reach what.
+    pub fn access(&self, hash: String) {
+        *held(&self.access) = Some(hash);
     }
 
     pub fn config_reload(&self, outcome: ConfigReload) {

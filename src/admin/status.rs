@@ -36,6 +36,8 @@ pub struct Loaded {
     /// The addresses really listened on, ports filled in.
     pub listeners: Vec<String>,
     pub routes: usize,
+    /// See [`crate::config::access_hash`].
+    pub access: String,
 }
 
 impl Status {
@@ -46,6 +48,7 @@ impl Status {
 
     /// From here on this configuration is in force.
     pub fn loaded(&self, loaded: Loaded) {
+        self.metrics.access(loaded.access.clone());
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let generation = current.as_ref().map_or(0, |current| current.generation) + 1;
         *current = Some(Current { loaded, generation, since: SystemTime::now() });
@@ -92,6 +95,7 @@ impl Current {
             },
             "listeners": self.loaded.listeners,
             "routes": self.loaded.routes,
+            "access": self.loaded.access,
         })
     }
 }
@@ -110,6 +114,7 @@ mod tests {
                 vertical: Vertical::Consumer,
                 listeners: Vec::new(),
                 routes,
+                access: "0123456789abcdef".to_owned(),
             });
         }
         let config = &status.to_json()["config"];

@@ -20,13 +20,15 @@ use crate::readiness::Readiness;
 use crate::stytch::{self, Client};
 
 /// Holds on to what stays the same from one configuration to the next.
-pub(super) struct Control {
+pub(crate) struct Control {
     metrics: Arc<Metrics>,
     readiness: Readiness,
     limiter: Arc<Limiter>,
     registry: Arc<Registry>,
     changes: Arc<Changes>,
     connected: Option<Connected>,
+    /// Whether keys are fetched at once and then on schedule, or only when they are asked for.
+    scheduled: bool,
 }
 
 /// The tasks that ask Stytch, and the settings they were made for.
@@ -70,7 +72,7 @@ impl Connected {
 }
 
 impl Control {
-    pub(super) fn new(metrics: Arc<Metrics>, readiness: Readiness, config: &Config) -> Self {
+    pub(crate) fn new(metrics: Arc<Metrics>, readiness: Readiness, config: &Config) -> Self {
         let limiter = Arc::new(Limiter::new(&config.rate_limit));
         Self {
             metrics,
@@ -79,12 +81,18 @@ impl Control {
             registry: Arc::default(),
             changes: Arc::default(),
             connected: None,
+            scheduled: true,
         }
+    }
+
+    /// For one request rather than a gateway: nothing is asked of Stytch unless it is needed.
+    pub(crate) fn on_demand(self) -> Self {
+        Self { scheduled: false, ..self }
     }
 
     /// The handles workers ask through. New tasks only where what they depend on has changed; the
     /// old ones end when nobody holds their handles any more.
-    pub(super) fn connect(&mut self, config: &Config) -> Result<authn::Shared, stytch::Unusable> {
+    pub(crate) fn connect(&mut self, config: &Config) -> Result<authn::Shared, stytch::Unusable> {
         let session = (config.session.capacity, config.session.negative_ttl);
         let same = |connected: &&Connected| connected.stytch == config.stytch && connected.session == session;
         if self.connected.as_ref().filter(same).is_none() {
@@ -125,16 +133,23 @@ impl Control {
         let last_good =
             settings.key_cache_file.clone().map(|path| LastGood::open(path, &settings.project_id));
         let pending = keys.current().is_none().then(|| self.readiness.wait_for(fetcher::PART));
-        let (fetcher, fetching) = Fetcher {
+        let fetcher = Fetcher {
             client: client.clone(),
             keys: keys.clone(),
             refresh: settings.jwks_refresh,
             cache: last_good.clone(),
             metrics: Arc::clone(&self.metrics),
             pending,
-        }
-        .start();
-        tokio::task::spawn_local(fetching);
+        };
+        let fetcher = if self.scheduled {
+            let (fetcher, fetching) = fetcher.start();
+            tokio::task::spawn_local(fetching);
+            fetcher
+        } else {
+            let (fetcher, fetching) = fetcher.start_on_demand();
+            tokio::task::spawn_local(fetching);
+            fetcher
+        };
         let (checker, handle) = Checker::new(checker::Parts {
             client: client.clone(),
             vertical: settings.vertical,
@@ -151,10 +166,14 @@ impl Control {
         Ok(Connected { stytch, session, keys, checker, fetcher, client, last_good, policies, judging })
     }
 
-    pub(super) fn applied(&self, config: &Config) {
+    pub(super) fn applied(&self, old: &Config, config: &Config) {
         self.limiter.configure(&config.rate_limit);
         self.metrics.config_reload(ConfigReload::Applied);
-        tracing::info!("the changed configuration is in force");
+        let (was, access) = (config::access_hash(old), config::access_hash(config));
+        if was != access {
+            tracing::warn!(was, access, "who may reach what has changed");
+        }
+        tracing::info!(access, "the changed configuration is in force");
     }
 
     pub(super) fn rejected(&self, error: &dyn Display) {

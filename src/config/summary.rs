@@ -3,6 +3,7 @@
 //! A line for each thing that lets someone in or lets something go on, so that nobody has to
 //! infer it from what a file leaves unsaid.
 
+use super::access::access_hash;
 use super::units::Period;
 use super::{Assertion, Auth, Config, CorsPreflight, Listen, MaxBody, Route, SameSite};
 use crate::endpoints;
@@ -23,6 +24,7 @@ pub fn summary(config: &Config) -> Vec<String> {
         format!("credentials are taken from: {}", sources(config)),
         staleness(config),
         outage(config),
+        format!("access hash: {}", access_hash(config)),
     ];
     lines.extend(assertions(config));
     lines.extend(
@@ -68,7 +70,7 @@ fn named(config: &Config, wanted: impl Fn(&Route) -> bool) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
-fn trusted_proxies(config: &Config) -> String {
+pub(super) fn trusted_proxies(config: &Config) -> String {
     let networks = &config.server.trusted_proxies;
     if networks.is_empty() {
         return "none; forwarding headers are dropped".to_owned();
@@ -79,7 +81,7 @@ fn trusted_proxies(config: &Config) -> String {
     format!("{}{warning}", names.join(", "))
 }
 
-fn sources(config: &Config) -> String {
+pub(super) fn sources(config: &Config) -> String {
     let session = &config.session;
     let mut sources = Vec::new();
     if session.bearer {
@@ -95,7 +97,7 @@ fn sources(config: &Config) -> String {
     sources.join(", ")
 }
 
-fn staleness(config: &Config) -> String {
+pub(super) fn staleness(config: &Config) -> String {
     let age = Period(config.session.max_staleness);
     if age.0.is_zero() {
         return "max_staleness: 0s; Stytch is asked about every request".to_owned();
@@ -103,7 +105,7 @@ fn staleness(config: &Config) -> String {
     format!("max_staleness: {age}; a revoked session may go on for that long")
 }
 
-fn outage(config: &Config) -> String {
+pub(super) fn outage(config: &Config) -> String {
     let grace = Period(config.session.outage_grace);
     if grace.0.is_zero() {
         return "when Stytch cannot be reached: known sessions go on until max_staleness, then 503"

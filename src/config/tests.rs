@@ -8,6 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 
 use super::{Loaded, load};
 
+mod access;
 mod examples;
 mod layers;
 mod mistakes;

@@ -165,6 +165,11 @@ impl Scrape {
     fn process(&self, out: &mut Families<'_, '_>) -> fmt::Result {
         let mut family = out.counter("config_reloads", "Changed configurations, taken or turned down.")?;
         shared(&mut family, "outcome", ConfigReload::ALL.map(ConfigReload::as_str), &self.0.config_reloads)?;
+        if let Some(hash) = held(&self.0.access).as_deref() {
+            let mut family =
+                out.family("access", "Who may reach what, as a hash.", None, MetricType::Info)?;
+            family.encode_info(&[("hash", hash)])?;
+        }
         let mut family = out.counter("access_log_lost_lines", "Access log lines lost, by why.")?;
         shared(&mut family, "reason", LogLoss::ALL.map(LogLoss::as_str), &self.0.access_log_lost)?;
         let mut family = out.counter("panics", "Panics that cost one request.")?;
@@ -375,6 +380,7 @@ mod tests {
         metrics.stytch_call("sessions/authenticate", CallOutcome::RateLimited, Duration::from_millis(80));
         metrics.keys_fetch(KeysFetch::Failed);
         metrics.config_reload(ConfigReload::Rejected);
+        metrics.access("0123456789abcdef".to_owned());
         metrics.access_log_lost(LogLoss::QueueFull, 300);
         shows(
             &metrics,
@@ -385,6 +391,7 @@ mod tests {
                 "stytch_gateway_policy_age_seconds 0.0",
                 r#"stytch_gateway_keys_fetch_total{outcome="failed"} 1"#,
                 r#"stytch_gateway_config_reloads_total{outcome="rejected"} 1"#,
+                r#"stytch_gateway_access_info{hash="0123456789abcdef"} 1"#,
                 r#"stytch_gateway_access_log_lost_lines_total{reason="queue_full"} 300"#,
                 concat!(r#"stytch_gateway_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""} 1"#),
             ],
