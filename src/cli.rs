@@ -12,8 +12,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use clap::{Parser, Subcommand};
 
+use self::explain::Explain;
 use crate::config::{self, Loaded};
 use crate::{app, telemetry};
+
+mod explain;
 
 /// The settings cannot be used.
 const CONFIGURATION: u8 = 2;
@@ -49,6 +52,8 @@ enum Command {
         #[arg(long)]
         hash: bool,
     },
+    /// Show the decision for one request, step by step
+    Explain(Explain),
     /// Ask a running gateway whether it lives; for container health checks
     Healthcheck(Settings),
     /// Show the JSON Schema of the settings, for editors
@@ -80,6 +85,7 @@ pub fn main() -> ExitCode {
         Command::Run(settings) => run(&settings),
         Command::Check { settings, print } => check(&settings, print),
         Command::Routes { settings, hash } => routes(&settings, hash),
+        Command::Explain(explain) => explain.run(),
         Command::Healthcheck(settings) => Ok(healthcheck(&settings)),
         Command::Schema => {
             say(format_args!("{:#}", config::schema()));

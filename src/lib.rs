@@ -31,6 +31,7 @@ pub mod upstream;
 // Beside the path.
 pub mod admin;
 pub mod clock;
+pub mod explain;
 pub mod limiter;
 pub mod metrics;
 pub mod readiness;

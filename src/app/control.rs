@@ -12,6 +12,7 @@ use crate::access::authn::{self};
 use crate::access::authz::keeper::{self, Keeper};
 use crate::access::authz::permission::needs_policy;
 use crate::access::authz::policies::{self, Policies};
+use crate::access::authz::policy::Policy;
 use crate::access::last_good::LastGood;
 use crate::config::{self, Config};
 use crate::limiter::Limiter;
@@ -47,7 +48,13 @@ struct Connected {
 
 impl Connected {
     /// Begins to fetch policies, or ends it, as routes need.
-    fn judge_here(&mut self, is_needed: bool, metrics: &Arc<Metrics>, readiness: &Readiness) {
+    fn judge_here(
+        &mut self,
+        is_needed: bool,
+        is_scheduled: bool,
+        metrics: &Arc<Metrics>,
+        readiness: &Readiness,
+    ) {
         if self.judging.is_some() == is_needed {
             return;
         }
@@ -57,17 +64,16 @@ impl Connected {
             return;
         }
         let is_new = self.policies.project(|_| ()).is_none();
-        let (handle, keeping) = Keeper {
+        let keeper = Keeper {
             client: self.client.clone(),
             policies: self.policies.clone(),
             refresh: self.stytch.policy_refresh,
             last_good: self.last_good.clone(),
             metrics: Arc::clone(metrics),
             pending: is_new.then(|| readiness.wait_for(keeper::PART)),
-        }
-        .start();
-        tokio::task::spawn_local(keeping);
-        self.judging = Some(handle);
+        };
+        self.judging =
+            Some(if is_scheduled { spawned(keeper.start()) } else { spawned(keeper.start_on_demand()) });
     }
 }
 
@@ -99,7 +105,7 @@ impl Control {
             self.connected = Some(self.start(config, session)?);
         }
         let Some(connected) = &mut self.connected else { unreachable!("just connected") };
-        connected.judge_here(needs_policy(config), &self.metrics, &self.readiness);
+        connected.judge_here(needs_policy(config), self.scheduled, &self.metrics, &self.readiness);
         Ok(authn::Shared {
             keys: connected.keys.clone(),
             fetcher: connected.fetcher.clone(),
@@ -141,15 +147,8 @@ impl Control {
             metrics: Arc::clone(&self.metrics),
             pending,
         };
-        let fetcher = if self.scheduled {
-            let (fetcher, fetching) = fetcher.start();
-            tokio::task::spawn_local(fetching);
-            fetcher
-        } else {
-            let (fetcher, fetching) = fetcher.start_on_demand();
-            tokio::task::spawn_local(fetching);
-            fetcher
-        };
+        let fetcher =
+            if self.scheduled { spawned(fetcher.start()) } else { spawned(fetcher.start_on_demand()) };
         let (checker, handle) = Checker::new(checker::Parts {
             client: client.clone(),
             vertical: settings.vertical,
@@ -166,6 +165,19 @@ impl Control {
         Ok(Connected { stytch, session, keys, checker, fetcher, client, last_good, policies, judging })
     }
 
+    /// Sees to it that there is a policy for one request that is judged by it.
+    ///
+    /// # Errors
+    /// When there is none and it cannot be fetched.
+    pub(crate) async fn have_policy(&self) -> Result<(), stytch::Error> {
+        let Some(connected) = &self.connected else { return Ok(()) };
+        if connected.policies.project(|_| ()).is_none() {
+            let answer = connected.client.policy().await?;
+            connected.policies.replace(Arc::new(Policy::new(answer.policy.unwrap_or_default())));
+        }
+        Ok(())
+    }
+
     pub(super) fn applied(&self, old: &Config, config: &Config) {
         self.limiter.configure(&config.rate_limit);
         self.metrics.config_reload(ConfigReload::Applied);
@@ -180,4 +192,10 @@ impl Control {
         self.metrics.config_reload(ConfigReload::Rejected);
         tracing::error!(%error, "the changed configuration is not taken over; the old one stays");
     }
+}
+
+/// A handle whose task runs beside the workers.
+fn spawned<H>((handle, task): (H, impl Future<Output = ()> + 'static)) -> H {
+    tokio::task::spawn_local(task);
+    handle
 }

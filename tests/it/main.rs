@@ -11,6 +11,7 @@ mod binary;
 mod client;
 mod credentials;
 mod echo;
+mod explain;
 mod forward_auth;
 mod forwarding;
 mod harness;
