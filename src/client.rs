@@ -105,6 +105,22 @@ impl Forwarding {
         !is_forwarding_header(name) || (self.trusted && !names_another_target(name) && !is_odd(name))
     }
 
+    /// The same for a request that another proxy forwards, which writes the headers that `writes`
+    /// knows by itself: what the client claims goes, and `X-Forwarded-For` tells of the client alone.
+    pub fn correct(&self, writes: impl Fn(&HeaderName) -> bool, headers: &mut HeaderMap) {
+        let goes = |name: &&HeaderName| {
+            is_forwarding_header(name)
+                && (names_another_target(name) || is_odd(name) || !(self.trusted || writes(name)))
+        };
+        let gone: Vec<_> = headers.keys().filter(goes).cloned().collect();
+        for name in gone {
+            headers.remove(name);
+        }
+        if !self.trusted && headers.contains_key(&FORWARDED_FOR) {
+            headers.insert(FORWARDED_FOR.clone(), self.peer_value.clone());
+        }
+    }
+
     fn client(&self, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
         let mut client = self.peer;
         for value in headers.get_all(&FORWARDED_FOR).iter().rev() {

@@ -20,10 +20,10 @@ use self::sieve::Sieve;
 use self::target::Target;
 use self::tunnel::Wanted;
 use crate::access::rejection::{Code, Rejection};
-use crate::access::{Grant, RequestHead, credential};
+use crate::access::{Grant, RequestHead};
 use crate::client::{ClientView, Forwarding};
 use crate::clock;
-use crate::config::{Auth, Config, MaxBody, Route};
+use crate::config::{MaxBody, Route};
 use crate::endpoints;
 use crate::passage::{Arrival, Asked, Passage};
 use crate::reply::{self, Form, Reply};
@@ -269,15 +269,10 @@ impl Onward<'_> {
         grant: &Grant,
         upstream_host: Option<HeaderValue>,
     ) -> HeaderMap {
-        let config: &Config = &self.site.config;
         let mut headers = HeaderMap::with_capacity(inbound.len() + ADDED);
         let sieve = Sieve { owned: &self.site.owned, forwarding: self.forwarding, ids: self.ids };
         sieve.pass(inbound, &mut headers);
-        if !config.identity.forward_credentials {
-            let ours = grant.route().auth != Auth::None
-                || credential::could_be_ours(&headers, &config.stytch.issuers);
-            credential::withhold(&config.session, &mut headers, ours && config.session.bearer);
-        }
+        self.site.withhold(grant, &mut headers);
         let host = inbound.get(header::HOST).cloned().unwrap_or(HeaderValue::from_static(""));
         self.forwarding.tell(self.client, &host, inbound, &mut headers);
         if let Some(host) = upstream_host.or_else(|| host.is_empty().then_some(host)) {

@@ -68,6 +68,17 @@ impl Readiness {
         state.draining.then_some(DRAINING).into_iter().chain(state.pending.keys().copied()).collect()
     }
 
+    /// Tells whether the gateway is ready, now and after each change. Never returns.
+    pub async fn follow(&self, mut tell: impl AsyncFnMut(bool)) {
+        let mut changes = self.state.subscribe();
+        loop {
+            let ready = changes.borrow_and_update().is_ready();
+            tell(ready).await;
+            // The sender lives as long as `self`, so this cannot fail.
+            drop(changes.changed().await);
+        }
+    }
+
     /// Returns when nothing is pending, which after [`Readiness::drain`] is never.
     pub async fn ready(&self) {
         let mut changes = self.state.subscribe();

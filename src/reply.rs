@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use crate::access::rejection::{Code, Rejection, StepUp};
@@ -22,6 +22,9 @@ mod page;
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 /// What is ever forwarded, for `Allow`.
 pub const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+/// The status of a gRPC call and what is said about it, which are not those of HTTP.
+pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+pub(crate) const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 pub(crate) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// The body of an answer. Dropping it ends the exchange.
@@ -280,13 +283,13 @@ fn grpc(code: Code) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    headers.insert("grpc-status", HeaderValue::from(grpc_status(code)));
-    headers.insert("grpc-message", HeaderValue::from_static(code.as_str()));
+    headers.insert(GRPC_STATUS, HeaderValue::from(grpc_status(code)));
+    headers.insert(GRPC_MESSAGE, HeaderValue::from_static(code.as_str()));
     response
 }
 
 /// The canonical mapping of gRPC's status codes.
-fn grpc_status(code: Code) -> u16 {
+pub(crate) fn grpc_status(code: Code) -> u16 {
     match code.status() {
         StatusCode::UNAUTHORIZED => 16,
         StatusCode::FORBIDDEN => 7,

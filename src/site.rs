@@ -6,9 +6,9 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName};
 
 use crate::access::authn::{self, Authn};
-use crate::access::{Gate, Grant};
+use crate::access::{Gate, Grant, credential};
 use crate::clock::{self, CoarseClock};
-use crate::config::Config;
+use crate::config::{Auth, Config};
 use crate::endpoints::Endpoint;
 use crate::identity::assertion::{self, Signer};
 use crate::identity::owned::Owned;
@@ -115,6 +115,16 @@ impl Site {
         headers.remove(assertion::HEADER);
         if let Some(signer) = &self.signer {
             headers.remove(&signer.header);
+        }
+    }
+
+    /// Takes the credentials that were read here out of a request, unless upstreams are to have them.
+    pub fn withhold(&self, grant: &Grant, headers: &mut HeaderMap) {
+        let config = &self.config;
+        if !config.identity.forward_credentials {
+            let ours = grant.route().auth != Auth::None
+                || credential::could_be_ours(headers, &config.stytch.issuers);
+            credential::withhold(&config.session, headers, ours && config.session.bearer);
         }
     }
 

@@ -6,6 +6,8 @@
 //! nor digit folded to `-`. That is wider than any one server needs and costs only names nobody
 //! uses.
 
+use std::collections::BTreeSet;
+
 use arrayvec::ArrayVec;
 use http::{HeaderMap, HeaderName};
 
@@ -22,18 +24,27 @@ pub struct Owned {
     names: Vec<Box<[u8]>>,
     /// A bit for each length in `names`, those of 63 bytes and more on one bit.
     lengths: u64,
+    /// As they are set.
+    spelled: Box<[HeaderName]>,
 }
 
 impl Owned {
     /// From the names of every header that any route could set.
     pub fn new<'n>(names: impl IntoIterator<Item = &'n HeaderName>) -> Self {
         let folded = |name: &HeaderName| name.as_str().bytes().map(fold).collect::<Box<[u8]>>();
-        let mut names: Vec<_> =
-            names.into_iter().map(folded).filter(|name| !name.starts_with(PREFIX)).collect();
+        let spelled: BTreeSet<_> = names.into_iter().map(HeaderName::as_str).collect();
+        let spelled: Box<[_]> = spelled.into_iter().filter_map(|name| name.parse().ok()).collect();
+        let mut names: Vec<_> = spelled.iter().map(folded).filter(|name| !name.starts_with(PREFIX)).collect();
         names.sort();
         names.dedup();
         let lengths = names.iter().fold(0, |lengths, name| lengths | length_bit(name.len()));
-        Self { names, lengths }
+        Self { names, lengths, spelled }
+    }
+
+    /// The names that any route could set, as it would set them.
+    #[must_use]
+    pub fn names(&self) -> &[HeaderName] {
+        &self.spelled
     }
 
     /// Whether a server could take this name for one of the gateway's.
