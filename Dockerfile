@@ -12,12 +12,15 @@ FROM rust:1.95-slim-bookworm AS builder
 WORKDIR /build
 
 # The dependencies come first, under stand-ins for our own code, so that a change of the code alone
-# does not build them again. The emulator is not built, but the workspace names it.
+# does not build them again. The emulator and the maker of generated code are
+# not built, but the workspace names them.
 COPY Cargo.toml Cargo.lock ./
+COPY proto/Cargo.toml proto/Cargo.toml
 COPY stytch-emulator/Cargo.toml stytch-emulator/Cargo.toml
-RUN mkdir -p src benches examples stytch-emulator/src \
+RUN mkdir -p src benches examples proto/src stytch-emulator/src \
     && touch src/lib.rs stytch-emulator/src/lib.rs \
-    && echo 'fn main() {}' | tee src/main.rs benches/decide.rs examples/demo.rs stytch-emulator/src/main.rs >/dev/null \
+    && echo 'fn main() {}' | tee src/main.rs benches/decide.rs examples/demo.rs proto/src/main.rs \
+        stytch-emulator/src/main.rs >/dev/null \
     && cargo build --release --locked --package stytch-gateway
 
 # cargo goes by the times of files, and these may be older than the stand-ins.

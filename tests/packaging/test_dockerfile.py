@@ -80,7 +80,7 @@ def test_the_stand_ins_make_a_workspace(root, stages, tmp_path):
         cwd=tmp_path, check=True, capture_output=True,
     )
     names = {package["name"] for package in json.loads(told.stdout)["packages"]}
-    assert names == {"stytch-gateway", "stytch-emulator"}
+    assert names == {"stytch-gateway", "stytch-gateway-proto", "stytch-emulator"}
 
 
 def test_what_is_copied_is_sent(root, stages):
