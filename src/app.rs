@@ -16,12 +16,13 @@ use self::control::Control;
 use self::reload::Watched;
 use crate::admin::{self, Admin};
 use crate::config::{self, Config, Loaded};
+use crate::ext_authz::Health;
 use crate::metrics::Metrics;
 use crate::proxy::ids::Via;
 use crate::readiness::{Pending, Readiness};
 use crate::server::gauge::Gauge;
 use crate::server::listener::{self, Bound};
-use crate::server::worker::{self, Orders, Phase};
+use crate::server::worker::{self, Orders, Phase, Protocol};
 use crate::telemetry::Logs;
 use crate::telemetry::access_log::AccessLog;
 
@@ -54,6 +55,7 @@ pub struct App {
     sockets: Vec<Vec<Bound>>,
     addresses: Vec<String>,
     admin: Admin,
+    ext_authz: Option<(Bound, String)>,
     metrics: Arc<Metrics>,
     readiness: Readiness,
     /// Held until the workers run.
@@ -84,13 +86,7 @@ impl App {
         let mut sockets: Vec<Vec<Bound>> = (0..server.workers).map(|_| Vec::new()).collect();
         let mut addresses = Vec::new();
         for listen in &server.listen {
-            let (bound, address) = listener::bind(listen, server.workers).map_err(|source| {
-                let address = match listen {
-                    config::Listen::Tcp(address) => address.to_string(),
-                    config::Listen::Unix(path) => format!("unix:{}", path.display()),
-                };
-                StartError::Listen { setting: "server.listen", address, source }
-            })?;
+            let (bound, address) = bind("server.listen", listen, server.workers)?;
             for (worker, socket) in sockets.iter_mut().zip(bound) {
                 worker.push(socket);
             }
@@ -101,10 +97,17 @@ impl App {
             address: loaded.config.admin.listen.to_string(),
             source,
         })?;
-        let metrics = Metrics::new(server.workers);
+        let ext_authz = match &loaded.config.ext_authz {
+            Some(settings) => {
+                let (mut bound, address) = bind("ext_authz.listen", &settings.listen, 1)?;
+                bound.pop().map(|socket| (socket, address))
+            }
+            None => None,
+        };
+        let metrics = Metrics::new(server.workers + usize::from(ext_authz.is_some()));
         let readiness = Readiness::new();
         let starting = readiness.wait_for(WORKERS);
-        Ok(Self { loaded, sockets, addresses, admin, metrics, readiness, starting, logs: None })
+        Ok(Self { loaded, sockets, addresses, admin, ext_authz, metrics, readiness, starting, logs: None })
     }
 
     /// Lets reloads change the level of these logs.
@@ -122,6 +125,12 @@ impl App {
     #[must_use]
     pub const fn admin_address(&self) -> SocketAddr {
         self.admin.local_addr()
+    }
+
+    /// Where Envoy is answered, if it is.
+    #[must_use]
+    pub fn ext_authz_address(&self) -> Option<&str> {
+        self.ext_authz.as_ref().map(|(_, address)| address.as_str())
     }
 
     #[must_use]
@@ -148,29 +157,31 @@ impl App {
         let (orders, receiver) = watch::channel(orders);
         let gauge = Arc::new(Gauge::default());
         let via = Arc::new(Via::default());
-        let mut workers = Vec::new();
-        for (index, sockets) in self.sockets.into_iter().enumerate() {
-            let parts = Starting {
-                sockets,
-                orders: receiver.clone(),
-                access_log: access_log.lines(),
-                metrics: Arc::clone(&self.metrics),
-                index,
-                via: Arc::clone(&via),
-                gauge: Arc::clone(&gauge),
-            };
-            workers.push(start_worker(parts).map_err(StartError::Thread)?);
-        }
+        let starting = |index, sockets| Starting {
+            sockets,
+            orders: receiver.clone(),
+            access_log: access_log.lines(),
+            metrics: Arc::clone(&self.metrics),
+            index,
+            via: Arc::clone(&via),
+            gauge: Arc::clone(&gauge),
+            readiness: None,
+        };
+        let mut addresses = self.addresses;
+        let (ext_authz, address) = self.ext_authz.unzip();
+        addresses.extend(address.map(|address| format!("ext_authz {address}")));
+        let workers =
+            start_workers(self.sockets, ext_authz, &self.readiness, starting).map_err(StartError::Thread)?;
         drop(receiver);
         self.starting.done();
         let status = Arc::new(admin::Status::new(Arc::clone(&self.metrics), self.readiness.clone()));
-        status.loaded(describe(&config, &self.addresses));
-        announce(&config, &self.addresses, self.admin.local_addr());
+        status.loaded(describe(&config, &addresses));
+        announce(&config, &addresses, self.admin.local_addr());
         let (admin_stop, admin_stopped) = oneshot::channel::<()>();
         let admin = tokio::task::spawn_local(self.admin.serve(status.clone(), async {
             let _ = admin_stopped.await;
         }));
-        let (logs, addresses) = (self.logs, self.addresses);
+        let logs = self.logs;
         let mut running = Running { orders, control, access_log, status, addresses, logs };
         let drain = loop {
             match commands.recv().await {
@@ -203,15 +214,41 @@ struct Starting {
     index: usize,
     via: Arc<Via>,
     gauge: Arc<Gauge>,
+    /// For the worker that answers Envoy, which asks about it.
+    readiness: Option<Readiness>,
 }
 
-fn start_worker(parts: Starting) -> io::Result<JoinHandle<()>> {
-    let name = format!("worker-{}", parts.index);
+/// Starts a thread for each worker, and one more for Envoy.
+fn start_workers(
+    sockets: Vec<Vec<Bound>>,
+    ext_authz: Option<Bound>,
+    readiness: &Readiness,
+    starting: impl Fn(usize, Vec<Bound>) -> Starting,
+) -> io::Result<Vec<JoinHandle<()>>> {
+    let mut workers = Vec::new();
+    for (index, sockets) in sockets.into_iter().enumerate() {
+        workers.push(start_worker(format!("worker-{index}"), starting(index, sockets))?);
+    }
+    if let Some(socket) = ext_authz {
+        let parts = starting(workers.len(), vec![socket]);
+        // Clients of the proxy cannot take Envoy's places.
+        let parts = Starting { gauge: Arc::default(), readiness: Some(readiness.clone()), ..parts };
+        workers.push(start_worker("ext-authz".to_owned(), parts)?);
+    }
+    Ok(workers)
+}
+
+fn start_worker(name: String, parts: Starting) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(name).spawn(move || {
         let served = runtime().and_then(|runtime| {
             runtime.block_on(async move {
                 let listeners: io::Result<_> = parts.sockets.into_iter().map(Bound::drive).collect();
+                let protocol = match parts.readiness {
+                    Some(readiness) => Protocol::ExtAuthz(Health::follow(readiness).await),
+                    None => Protocol::Http,
+                };
                 worker::run(worker::Parts {
+                    protocol,
                     listeners: listeners?,
                     orders: parts.orders,
                     lines: parts.access_log,
@@ -232,6 +269,20 @@ fn start_worker(parts: Starting) -> io::Result<JoinHandle<()>> {
 
 pub(crate) fn runtime() -> io::Result<LocalRuntime> {
     Builder::new_current_thread().enable_all().build_local(LocalOptions::default())
+}
+
+fn bind(
+    setting: &'static str,
+    listen: &config::Listen,
+    workers: usize,
+) -> Result<(Vec<Bound>, String), StartError> {
+    listener::bind(listen, workers).map_err(|source| {
+        let address = match listen {
+            config::Listen::Tcp(address) => address.to_string(),
+            config::Listen::Unix(path) => format!("unix:{}", path.display()),
+        };
+        StartError::Listen { setting, address, source }
+    })
 }
 
 fn describe(config: &Config, addresses: &[String]) -> admin::Loaded {

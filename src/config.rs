@@ -65,6 +65,8 @@ pub struct Config {
     pub forward_auth: bool,
     /// None: no events are taken.
     pub webhook: Option<Webhook>,
+    /// None: no decisions for Envoy.
+    pub ext_authz: Option<ExtAuthz>,
     pub rate_limit: RateLimit,
     pub telemetry: Telemetry,
     /// Every file whose change may change this configuration: settings and secrets.
@@ -141,6 +143,12 @@ pub struct ServerTimeouts {
 #[derive(Debug, Clone)]
 pub struct Admin {
     pub listen: SocketAddr,
+}
+
+/// The door for Envoy's `ext_authz` filter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExtAuthz {
+    pub listen: Listen,
 }
 
 /// Where credentials are found and how long Stytch's word about them counts.

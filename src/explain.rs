@@ -145,7 +145,8 @@ impl Walk<'_> {
     /// What the proxy does with a request until it goes upstream; none where it does not go there.
     async fn decide(&mut self, parts: &Parts) -> Result<Option<Passage>, Rejection> {
         let site = Rc::clone(&self.site);
-        let target = proxy::may_be_forwarded(&parts.method).and_then(|()| target::read(parts));
+        let target = proxy::may_be_forwarded(&parts.method)
+            .and_then(|()| target::read(&parts.method, &parts.uri, &parts.headers));
         let target = target.map_err(|rejection| self.no("target", rejection))?;
         self.report.ok("target", spelled(&target, parts.uri.path()));
         if let Some(visit) = target.visit(&site.config) {

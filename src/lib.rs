@@ -14,6 +14,7 @@ pub mod server;
 // a door turns its requests into questions,
 pub mod endpoints;
 pub mod exchange;
+pub mod ext_authz;
 pub mod passage;
 pub mod proxy;
 

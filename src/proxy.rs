@@ -85,7 +85,7 @@ impl Door {
         let forwarding = self.forwarding(&site);
         let client = forwarding.view(&parts.headers, &site.config.server.trusted_proxies);
         let ids = self.worker.ids.next(&parts.headers, forwarding.is_trusted());
-        let target = target::read(&parts);
+        let target = target::read(&parts.method, &parts.uri, &parts.headers);
         let arrival = Arrival {
             worker: Rc::clone(&self.worker),
             record: Rc::clone(&self.record),

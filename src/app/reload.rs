@@ -91,6 +91,7 @@ pub fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("server.listen", was.listen != is.listen),
         ("server.workers", was.workers != is.workers),
         ("admin.listen", old.admin.listen != new.admin.listen),
+        ("ext_authz", old.ext_authz != new.ext_authz),
         ("telemetry.log", old.telemetry.log != new.telemetry.log),
     ]
     .into_iter()

@@ -23,10 +23,10 @@ mod upstream;
 mod webhook;
 
 pub(super) use assertion::{Assertion, Audience};
-pub(super) use later::{Cache, ExtAuthz, Signin};
+pub(super) use later::{Cache, Signin};
 pub(super) use route::{EncodedSlashes, Route};
 pub(super) use rules::{Allow, Enforce, Kind, PermissionCheck};
-pub(super) use server::{Admin, ForwardAuth, Limits, Server};
+pub(super) use server::{Admin, ExtAuthz, ForwardAuth, Limits, Server};
 pub(super) use upstream::Upstream;
 pub(super) use webhook::Webhook;
 
@@ -50,6 +50,8 @@ pub(super) struct Raw {
     pub(super) routes: Vec<Route>,
     /// Decisions for nginx `auth_request`, Traefik, Caddy, HAProxy and Envoy's `ext_authz` over HTTP.
     pub(super) forward_auth: ForwardAuth,
+    /// Decisions for Envoy's `ext_authz` filter, over gRPC.
+    pub(super) ext_authz: ExtAuthz,
     /// How often one client may fail.
     pub(super) rate_limit: RateLimits,
     /// Logs and traces.
@@ -57,9 +59,6 @@ pub(super) struct Raw {
     /// Sign-in pages served by the gateway.
     #[schemars(extend("x-later" = true))]
     pub(super) signin: Signin,
-    /// Decisions for Envoy's `ext_authz` filter.
-    #[schemars(extend("x-later" = true))]
-    pub(super) ext_authz: ExtAuthz,
     /// Stytch's webhooks, to learn of changes at once.
     pub(super) webhook: Webhook,
     /// Shares verified sessions and sign-outs between replicas.

@@ -30,6 +30,7 @@ pub fn summary(config: &Config) -> Vec<String> {
     lines.extend(
         config.webhook.as_ref().map(|_| "events of Stytch's are taken at /_stytch/webhook".to_owned()),
     );
+    lines.extend(ext_authz(config));
     lines.extend(openings(config));
     lines
 }
@@ -54,6 +55,20 @@ fn admin(config: &Config) -> String {
     let address = config.admin.listen;
     let reach = if address.ip().is_loopback() { "this machine alone" } else { "anyone who can reach it" };
     format!("admin: http://{address}, open to {reach}")
+}
+
+fn ext_authz(config: &Config) -> Option<String> {
+    let listen = &config.ext_authz.as_ref()?.listen;
+    let reach = match listen {
+        Listen::Tcp(address) if address.ip().is_loopback() => "this machine alone",
+        Listen::Tcp(_) => "anyone who can reach it, in clear text",
+        Listen::Unix(_) => "anyone who can open it",
+    };
+    let listen = match listen {
+        Listen::Tcp(address) => address.to_string(),
+        Listen::Unix(path) => format!("unix:{}", path.display()),
+    };
+    Some(format!("ext_authz: gRPC at {listen}, believes {reach} about requests"))
 }
 
 fn project(config: &Config) -> String {

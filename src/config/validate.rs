@@ -42,6 +42,7 @@ pub(super) fn config(raw: &Raw, findings: &mut Findings) -> Option<Config> {
     let server = server::server(&raw.server, findings);
     let admin = server::admin(&raw.admin, server.as_ref(), findings);
     server::forward_auth(&raw.forward_auth, server.as_ref(), findings);
+    let ext_authz = server::ext_authz(&raw.ext_authz, server.as_ref(), admin.as_ref(), findings);
     let session = session::session(&raw.session, findings);
     let mut identity = headers::identity(&raw.identity, raw.stytch.vertical, findings);
     let upstreams = upstream::upstreams(raw, findings);
@@ -70,6 +71,7 @@ pub(super) fn config(raw: &Raw, findings: &mut Findings) -> Option<Config> {
         table,
         forward_auth: raw.forward_auth.enabled,
         webhook,
+        ext_authz: ext_authz?,
         rate_limit: rate_limit?,
         telemetry: telemetry?,
         watched: Vec::new(),

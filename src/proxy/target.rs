@@ -2,9 +2,8 @@
 
 use std::borrow::Cow;
 
-use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Method, Uri, header};
+use http::{HeaderMap, Method, Uri, header};
 
 use crate::access::credential;
 use crate::access::host;
@@ -26,18 +25,22 @@ pub(crate) struct Target<'a> {
 ///
 /// # Errors
 /// `bad_request` or `ambiguous_path`.
-pub(crate) fn read(request: &Parts) -> Result<Target<'_>, Rejection> {
-    let named = match request.headers.get(header::HOST) {
+pub(crate) fn read<'a>(
+    method: &Method,
+    uri: &'a Uri,
+    headers: &'a HeaderMap,
+) -> Result<Target<'a>, Rejection> {
+    let named = match headers.get(header::HOST) {
         Some(value) => Some(host::parse(value.as_bytes())?),
         None => None,
     };
-    if let (Some(authority), Some(named)) = (request.uri.authority(), &named)
+    if let (Some(authority), Some(named)) = (uri.authority(), &named)
         && host::parse(authority.as_str().as_bytes())? != *named
     {
         return Err(Rejection::new(Code::BadRequest, "the target and Host name different hosts"));
     }
-    let raw = request.uri.path();
-    if raw == "*" && request.method != Method::OPTIONS {
+    let raw = uri.path();
+    if raw == "*" && method != Method::OPTIONS {
         return Err(Rejection::new(Code::BadRequest, "the target `*` of a method other than OPTIONS"));
     }
     let normal = if raw == "*" {
@@ -49,7 +52,7 @@ pub(crate) fn read(request: &Parts) -> Result<Target<'_>, Rejection> {
         host: named.map_or(Cow::Borrowed(""), |named| named.host),
         path: normal.path,
         encoded_slash: normal.encoded_slash,
-        query: request.uri.query(),
+        query: uri.query(),
     })
 }
 
@@ -95,12 +98,16 @@ mod tests {
 
     use super::*;
 
-    fn request(target: &str, host: Option<&str>) -> Parts {
+    fn request(target: &str, host: Option<&str>) -> Request<()> {
         let mut request = Request::builder().uri(target);
         if let Some(host) = host {
             request = request.header("host", host);
         }
-        request.body(()).unwrap().into_parts().0
+        request.body(()).unwrap()
+    }
+
+    fn parsed(request: &Request<()>) -> Result<Target<'_>, Rejection> {
+        read(request.method(), request.uri(), request.headers())
     }
 
     #[test]
@@ -114,7 +121,7 @@ mod tests {
             ("/a", "app.test.", true),
             ("/a", "app test", false),
         ] {
-            assert_eq!(read(&request(target, Some(host))).is_ok(), passes, "{target} {host}");
+            assert_eq!(parsed(&request(target, Some(host))).is_ok(), passes, "{target} {host}");
         }
     }
 
@@ -131,8 +138,8 @@ mod tests {
         ];
         for (target, prefix, hidden, expected) in cases {
             let request = request(target, Some("h.test"));
-            let read = read(&request).unwrap();
-            let rewritten = read.rewritten(&request.uri, prefix, hidden).unwrap();
+            let read = parsed(&request).unwrap();
+            let rewritten = read.rewritten(request.uri(), prefix, hidden).unwrap();
             assert_eq!(rewritten.as_ref().map(PathAndQuery::as_str), expected, "{target}");
         }
     }

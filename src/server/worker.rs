@@ -26,6 +26,7 @@ use super::record::{End, Record};
 use crate::access::authn;
 use crate::clock::{self, CoarseClock, TICK, Ticks};
 use crate::config::Config;
+use crate::ext_authz;
 use crate::metrics::{self, ConnectionRefusal, Decision, Metrics, Verification};
 use crate::proxy::ids::{Generator, Via};
 use crate::proxy::{Door, tunnel};
@@ -56,8 +57,17 @@ pub enum Phase {
     Draining,
 }
 
+/// What is spoken on a worker's connections.
+pub enum Protocol {
+    /// HTTP, with the proxy.
+    Http,
+    /// gRPC, with Envoy.
+    ExtAuthz(ext_authz::Health),
+}
+
 /// What a worker's requests and connections work with.
 pub struct Worker {
+    protocol: Protocol,
     site: RefCell<Rc<Site>>,
     pub clock: Rc<CoarseClock>,
     pub ids: Generator,
@@ -72,6 +82,7 @@ pub struct Worker {
 
 /// What a worker is made of.
 pub struct Parts {
+    pub protocol: Protocol,
     pub listeners: Vec<Listener>,
     pub orders: watch::Receiver<Orders>,
     pub lines: Lines,
@@ -88,6 +99,7 @@ pub async fn run(mut parts: Parts) {
     let orders = parts.orders.borrow_and_update().clone();
     let site = Site::new(orders.config, orders.shared, &parts.all_metrics, &parts.metrics, &clock);
     let worker = Rc::new(Worker {
+        protocol: parts.protocol,
         site: RefCell::new(site),
         clock,
         ids: Generator::default(),
@@ -216,15 +228,22 @@ impl Worker {
     {
         let site = self.site();
         let limits = &site.config.server.limits;
-        let place = match self.gauge.take(peer, limits.connections, limits.connections_per_address) {
+        let of_one = match self.protocol {
+            Protocol::Http => limits.connections_per_address,
+            Protocol::ExtAuthz(_) => None,
+        };
+        let place = match self.gauge.take(peer, limits.connections, of_one) {
             Ok(place) => place,
             Err(why) => return self.turn_away(&mut stream, why).await,
         };
-        let framing = Framing::new(limits.header_bytes, limits.headers);
-        let record = Rc::new(Record::new(peer, framing, self.clock.now()));
+        let record = self.record(&site, peer);
         let builder = builder(limits);
         drop(site);
         let seat = Seat::take(&self, &record, place);
+        if let Protocol::ExtAuthz(health) = &self.protocol {
+            // On the heap, or every connection of the proxy would have room for it.
+            return Box::pin(ext_authz::serve(stream, &self, &record, health)).await;
+        }
         let door = Rc::new(Door::new(Rc::clone(&self), Rc::clone(&record)));
         let service = service_fn(|request| Rc::clone(&door).serve(request));
         let refusal = |why| self.malformed(&record, why);
@@ -235,6 +254,14 @@ impl Worker {
             tunnel::run(near, far, Rc::clone(&record), Rc::clone(&self.clock)).await;
         }
         drop(seat);
+    }
+
+    /// For a connection that opens now, or a request that is one of several on its connection.
+    #[must_use]
+    pub fn record(&self, site: &Site, peer: IpAddr) -> Rc<Record> {
+        let limits = &site.config.server.limits;
+        let framing = Framing::new(limits.header_bytes, limits.headers);
+        Rc::new(Record::new(peer, framing, self.clock.now()))
     }
 
     async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: &mut S, why: ConnectionRefusal) {

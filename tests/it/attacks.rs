@@ -12,6 +12,7 @@ use crate::world::World;
 mod access;
 mod cache;
 mod cookies;
+mod ext_authz;
 mod forward_auth;
 mod forwarded;
 mod hop;
@@ -26,7 +27,7 @@ const CLASSES: [(char, u32); 8] =
     [('a', 21), ('b', 9), ('c', 15), ('d', 27), ('e', 17), ('i', 37), ('j', 21), ('l', 27)];
 
 /// Rows without a test here: each comes with the part that it is about.
-const WITH_OTHER_PARTS: [(&str, &str); 9] = [
+const WITH_OTHER_PARTS: [(&str, &str); 8] = [
     ("a09", "nothing: no rule looks at request headers"),
     ("b09", "HTTP/2"),
     ("c15", "the PROXY protocol"),
@@ -35,7 +36,6 @@ const WITH_OTHER_PARTS: [(&str, &str); 9] = [
     ("e17", "nothing: request bodies are not looked at, and so no rule matches a JSON-RPC method"),
     ("i37", "nothing: what an attacker could time is local work of microseconds, and Stytch is not asked"),
     ("l19", "the shared cache; within one gateway, l18"),
-    ("l25", "HTTP/2; over HTTP/1.1, l24"),
 ];
 
 /// The identity headers that arrived, in order of their names.

@@ -193,6 +193,7 @@ impl Places {
 struct Gateway {
     address: SocketAddr,
     admin: SocketAddr,
+    ext_authz: Option<SocketAddr>,
     commands: tokio::sync::mpsc::Sender<Command>,
     ended: mpsc::Receiver<()>,
 }
@@ -202,6 +203,7 @@ impl Gateway {
         let address = app.addresses().iter().find_map(|address| address.parse().ok());
         let address = address.expect("one listener is TCP");
         let admin = app.admin_address();
+        let ext_authz = app.ext_authz_address().and_then(|address| address.parse().ok());
         let (commands, orders) = tokio::sync::mpsc::channel(8);
         let (over, ended) = mpsc::channel();
         let serve = move || {
@@ -209,7 +211,7 @@ impl Gateway {
             let _nobody_waits = over.send(());
         };
         std::thread::Builder::new().name("gateway".to_owned()).spawn(serve).expect("a thread starts");
-        Self { address, admin, commands, ended }
+        Self { address, admin, ext_authz, commands, ended }
     }
 
     fn stop(&self) -> Result<(), mpsc::RecvTimeoutError> {
@@ -325,6 +327,20 @@ impl World {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.gateway.address
+    }
+
+    /// Where Envoy is answered, in a world that has it enabled.
+    pub(crate) fn ext_authz_address(&self) -> SocketAddr {
+        self.gateway.ext_authz.expect("ext_authz is enabled")
+    }
+
+    pub(crate) const fn has_no_ext_authz(&self) -> bool {
+        self.gateway.ext_authz.is_none()
+    }
+
+    /// Tells the gateway to stop, and does not wait until it has.
+    pub(crate) fn stop(&self) {
+        self.gateway.commands.try_send(Command::Stop).expect("the gateway runs");
     }
 
     /// Sends exactly these bytes, and reads one response and, where it says so, the end.

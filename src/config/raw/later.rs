@@ -169,22 +169,6 @@ pub(in crate::config) struct Brand {
     pub(in crate::config) accent: Option<String>,
 }
 
-/// Decisions for Envoy's `ext_authz` filter.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(in crate::config) struct ExtAuthz {
-    /// Whether they are served.
-    pub(in crate::config) enabled: bool,
-    /// An address with a port.
-    pub(in crate::config) listen: String,
-}
-
-impl Default for ExtAuthz {
-    fn default() -> Self {
-        Self { enabled: false, listen: "127.0.0.1:9191".to_owned() }
-    }
-}
-
 /// Shares verified sessions and sign-outs between replicas.
 #[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]

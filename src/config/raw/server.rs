@@ -118,3 +118,19 @@ pub(in crate::config) struct ForwardAuth {
     /// Whether they are given, at `/_stytch/auth`, to `server.trusted_proxies` alone.
     pub(in crate::config) enabled: bool,
 }
+
+/// Decisions for Envoy's `ext_authz` filter, over gRPC.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct ExtAuthz {
+    /// Whether they are given.
+    pub(in crate::config) enabled: bool,
+    /// An address with a port, or `unix:/path`. Answers anyone who can reach it, so only Envoy should.
+    pub(in crate::config) listen: String,
+}
+
+impl Default for ExtAuthz {
+    fn default() -> Self {
+        Self { enabled: false, listen: "127.0.0.1:9191".to_owned() }
+    }
+}

@@ -29,7 +29,9 @@ fn load_example(name: &str) -> Loaded {
 
 #[test]
 fn every_example_loads() {
-    for name in ["minimal.toml", "sidecar.toml", "full.toml"] {
+    for name in
+        ["minimal.toml", "sidecar.toml", "full.toml", "front/envoy-grpc.toml", "front/envoy-http.toml"]
+    {
         let loaded = load_example(name);
         assert!(print(&loaded).contains("secret_file"), "{name}");
     }

@@ -192,6 +192,27 @@ fn of_listeners_limits_and_proxies() {
 }
 
 #[test]
+fn of_ext_authz() {
+    each_tells(
+        "[ext_authz]\nenabled = true",
+        &[
+            (
+                "listen = \"localhost:9191\"",
+                "ext_authz.listen: \"localhost:9191\" is not an address to listen on; did you mean \"127.0.0.1:9191\"?",
+            ),
+            (
+                "listen = \"0.0.0.0:8080\"",
+                "ext_authz.listen: \"0.0.0.0:8080\" is already taken by server.listen",
+            ),
+            (
+                "listen = \"127.0.0.1:9090\"",
+                "ext_authz.listen: \"127.0.0.1:9090\" is already taken by admin.listen",
+            ),
+        ],
+    );
+}
+
+#[test]
 fn of_sessions() {
     each_tells(
         "[session]",
@@ -523,7 +544,6 @@ fn what_is_not_available_yet_is_never_accepted_in_silence() {
     later("[signin]", "enabled = true", "signin.enabled");
     later("[signin]", "methods = [\"sso\"]", "signin.methods");
     later("[signin.brand]", "name = \"x\"", "signin.brand.name");
-    later("[ext_authz]", "enabled = true", "ext_authz.enabled");
     later("[cache]", "url = \"redis://127.0.0.1\"", "cache.url");
     later("[session]", "sliding = true", "session.sliding");
     later("[rate_limit]", "sign_in = \"1/min\"", "rate_limit.sign_in");

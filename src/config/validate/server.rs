@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::urls::{self, Origin, quoted};
 use super::{Findings, at_least_one, positive};
 use crate::config::problems::{KeyPath, Problems};
-use crate::config::{Admin, Limits, Listen, Server, ServerTimeouts, raw};
+use crate::config::{Admin, ExtAuthz, Limits, Listen, Server, ServerTimeouts, raw};
 
 /// A smaller request head would not hold what browsers send.
 const SMALLEST_HEAD: u64 = 1 << 10;
@@ -134,4 +134,25 @@ pub(super) fn forward_auth(raw: &raw::ForwardAuth, server: Option<&Server>, find
         let message = "answers trusted proxies alone; name the proxy that asks in server.trusted_proxies";
         findings.problems.add(&KeyPath::of("forward_auth.enabled"), message);
     }
+}
+
+/// The inner None: not enabled. What is written there is checked all the same.
+pub(super) fn ext_authz(
+    raw: &raw::ExtAuthz,
+    server: Option<&Server>,
+    admin: Option<&Admin>,
+    findings: &mut Findings,
+) -> Option<Option<ExtAuthz>> {
+    let key = KeyPath::of("ext_authz.listen");
+    let listen = findings.problems.keep(&key, urls::listen(&raw.listen))?;
+    if !raw.enabled {
+        return Some(None);
+    }
+    if server.is_some_and(|server| server.listen.iter().any(|other| overlap(other, &listen))) {
+        findings.problems.add(&key, format!("{:?} is already taken by server.listen", raw.listen));
+    }
+    if admin.is_some_and(|admin| overlap(&Listen::Tcp(admin.listen), &listen)) {
+        findings.problems.add(&key, format!("{:?} is already taken by admin.listen", raw.listen));
+    }
+    Some(Some(ExtAuthz { listen }))
 }

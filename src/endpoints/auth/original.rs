@@ -99,7 +99,7 @@ impl Original {
         *request.uri_mut() = uri;
         request.headers_mut().insert(header::HOST, authority);
         let (parts, ()) = request.into_parts();
-        let target = target::read(&parts)?;
+        let target = target::read(&parts.method, &parts.uri, &parts.headers)?;
         let (host, path) = (target.host.into_owned(), target.path.into_owned());
         let (encoded_slash, query) = (target.encoded_slash, target.query.map(str::to_owned));
         let authority = parts.headers.get(header::HOST).cloned();
