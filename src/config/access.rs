@@ -60,7 +60,7 @@ fn ordered(config: &Config) -> impl Iterator<Item = &Route> {
 }
 
 fn row(config: &Config, route: &Route) -> [String; 6] {
-    let methods = route.methods.as_deref().map_or_else(|| "any".to_owned(), |methods| joined(methods));
+    let methods = route.methods.as_deref().map_or_else(|| "any".to_owned(), joined);
     let host = route.host.to_string().replace('*', "any");
     let upstream =
         route.upstream.map_or_else(|| "none".to_owned(), |index| config.upstreams[index].name.clone());
