@@ -188,10 +188,10 @@ impl Walk<'_> {
         let site = Rc::clone(&self.site);
         let route = self.route(head)?;
         let presented = site.gate.credentials(head);
-        let rules = &site.config.routes[route.route].rules;
+        let settings = &site.config.routes[route.route];
         let keys = match &presented {
-            Ok(presented) if !presented.is_empty() => {
-                self.connected.policy(rules).await;
+            Ok(presented) if !presented.is_empty() && settings.auth != Auth::None => {
+                self.connected.policy(&settings.rules).await;
                 self.connected.keys(presented).await
             }
             Ok(_) | Err(_) => None,

@@ -162,7 +162,7 @@ fn canonical(config: &Config) -> Value {
         "max_staleness": millis(*max_staleness),
         "outage_grace": millis(*outage_grace),
         "leeway": millis(*leeway),
-        "forward_auth": config.forward_auth,
+        "doors": { "forward_auth": config.forward_auth, "ext_authz": config.ext_authz.is_some() },
         "routes": ordered(config).map(|route| canonical_route(config, route)).collect::<Vec<_>>(),
     })
 }

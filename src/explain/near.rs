@@ -71,9 +71,12 @@ fn miss(route: &Route, wins: bool, found: bool, sought: Sought<'_>) -> Option<(u
         }
         ([false, true, true], true) => Some((2, format!("is for the host {host}, not {}", sought.host))),
         ([true, false, true], true) => {
-            let common = in_common(&path.to_string(), sought.path);
-            // All paths share the slash they begin with; that alone is not near.
-            (common > 1 || !found).then(|| (usize::MAX - common, format!("does not take {}", sought.path)))
+            let pattern = path.to_string();
+            let written = pattern.find(['{', '*']).map_or(&*pattern, |end| &pattern[..end]);
+            let common = in_common(written, sought.path);
+            // Nearly all that is written out, at least: every path shares its first slash.
+            let near = 2 * common > written.len() && common > 1;
+            (near || !found).then(|| (usize::MAX - common, format!("does not take {}", sought.path)))
         }
         _ => None,
     }

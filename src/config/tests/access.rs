@@ -73,6 +73,8 @@ fn whatever_opens_or_closes_something_changes_the_hash() {
         ("outage_grace = \"30s\"", ""),
         ("outage_grace = \"30s\"", "outage_grace = \"30s\"\nleeway = \"20s\""),
         ("127.0.0.1:4000", "127.0.0.1:4001"),
+        ("[session]", "[forward_auth]\nenabled = true\n[session]"),
+        ("[session]", "[ext_authz]\nenabled = true\n[session]"),
         ("path = \"/*\"", "path = \"/app/*\""),
         ("path = \"/*\"", "path = \"/*\"\nauth = \"none\""),
         ("path = \"/*\"", "path = \"/*\"\ncors_preflight = \"forward\""),
