@@ -3,7 +3,9 @@
 //!
 //! It needs no account, no network and no settings, and is reachable from this machine alone.
 
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread::JoinHandle;
 
@@ -12,6 +14,7 @@ use clap::Parser;
 use stytch_emulator::{Emulator, World};
 use stytch_gateway::app::{App, Command, StartError};
 use stytch_gateway::{config, telemetry};
+use tempfile::TempPath;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -40,6 +43,9 @@ struct Arguments {
     /// Where the sample application listens
     #[arg(long, value_name = "ADDR", default_value_t = local(3000))]
     app: SocketAddr,
+    /// Where the gateway's settings are written, for its other commands
+    #[arg(long, value_name = "FILE", default_value = "/tmp/stytch-gateway-demo.toml")]
+    settings: PathBuf,
 }
 
 const fn local(port: u16) -> SocketAddr {
@@ -80,6 +86,16 @@ fn settings(arguments: &Arguments, emulator: &Emulator, application: SocketAddr)
         path = "/optional/*"
         upstream = "legacy"
         auth = "optional"
+
+        [[routes]]
+        path = "/org/{{org}}/*"
+        upstream = "legacy"
+        allow.organizations = ["{{org}}"]
+
+        [[routes]]
+        path = "/admin/*"
+        upstream = "legacy"
+        allow.roles = ["admin"]
 
         [telemetry]
         log = "text"
@@ -124,13 +140,15 @@ struct Demo {
     emulator: Emulator,
     commands: mpsc::Sender<Command>,
     serving: JoinHandle<Result<(), StartError>>,
+    /// The settings file, which goes with the demo.
+    settings: TempPath,
     /// Resolves when the gateway has ended, whatever the reason.
     ended: oneshot::Receiver<()>,
 }
 
 impl Demo {
     async fn start(arguments: &Arguments) -> anyhow::Result<Self> {
-        let Arguments { gateway, admin, emulator, app } = arguments;
+        let Arguments { gateway, admin, emulator, app, settings: place } = arguments;
         for address in [gateway, admin, emulator, app] {
             ensure!(address.ip().is_loopback(), "{address} is not on the loopback interface");
         }
@@ -142,9 +160,8 @@ impl Demo {
             .await
             .with_context(|| wants("the stand-in for Stytch", emulator, "--emulator"))?;
 
-        let file = tempfile::NamedTempFile::new()?;
-        std::fs::write(file.path(), settings(arguments, &emulator, application))?;
-        let loaded = config::load(&[file.path().to_owned()], std::iter::empty())?;
+        let settings = write(place, &settings(arguments, &emulator, application))?;
+        let loaded = config::load(&[settings.to_path_buf()], std::iter::empty())?;
         // A second demo in one process, as in a test, finds the logs set up already.
         let _ = telemetry::init(&loaded.config.telemetry);
         let bound = App::bind(loaded).map_err(|error| match error {
@@ -163,7 +180,7 @@ impl Demo {
         })?;
         // Only then are there keys to check a session with.
         ready.ready().await;
-        Ok(Self { gateway, admin, application, emulator, commands, serving, ended })
+        Ok(Self { gateway, admin, application, emulator, commands, serving, settings, ended })
     }
 
     async fn stop(self) -> anyhow::Result<()> {
@@ -174,6 +191,17 @@ impl Demo {
         ended.map_err(|_| anyhow!("the gateway panicked"))??;
         Ok(())
     }
+}
+
+/// Puts the settings in their place, to be removed with what is returned. Another file in that place,
+/// or a link, is replaced and not followed.
+fn write(place: &Path, text: &str) -> anyhow::Result<TempPath> {
+    let about = || format!("writing {}; give another place with --settings FILE", place.display());
+    let directory = place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(directory).with_context(about)?;
+    file.write_all(text.as_bytes()).with_context(about)?;
+    file.persist(place).with_context(about)?;
+    Ok(TempPath::try_from_path(place.to_path_buf())?)
 }
 
 fn wants(who: &str, address: &SocketAddr, argument: &str) -> String {

@@ -1,5 +1,7 @@
 //! The demo does what it says: its curl lines are read and followed here.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
@@ -7,8 +9,13 @@ use hyper_util::rt::TokioExecutor;
 
 use super::*;
 
+/// Each has a file of its own.
 fn anywhere() -> Arguments {
-    Arguments { gateway: local(0), admin: local(0), emulator: local(0), app: local(0) }
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let name =
+        format!("stytch-gateway-demo-{}-{}.toml", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let settings = std::env::temp_dir().join(name);
+    Arguments { gateway: local(0), admin: local(0), emulator: local(0), app: local(0), settings }
 }
 
 /// The status and the body that a printed curl line gets.
@@ -72,6 +79,19 @@ async fn every_line_it_prints_does_what_it_says() {
     assert!(body.contains("stytch_gateway_requests_total"), "{body}");
     assert_eq!(lines.next(), None);
     demo.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn its_settings_are_there_while_it_runs() {
+    let arguments = anywhere();
+    let demo = Demo::start(&arguments).await.unwrap();
+    let hash = config::access_hash(
+        &config::load(std::slice::from_ref(&arguments.settings), std::iter::empty()).unwrap().config,
+    );
+    let (_, status) = follow(&format!("curl http://{}/status", demo.admin)).await;
+    assert!(status.contains(&hash), "{hash} is not in {status}");
+    demo.stop().await.unwrap();
+    assert!(!arguments.settings.exists());
 }
 
 #[tokio::test]

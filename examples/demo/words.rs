@@ -28,6 +28,11 @@ Another session, of whoever {emulator}/emulator/world knows:
 
     curl -H 'Content-Type: application/json' -d '{{"email":"ben@acme.example","organization":"acme"}}' {emulator}/emulator/sessions
 
+Why a request passes or not, step by step; the settings are those of this gateway:
+
+    cargo run -q --release -- explain -c {settings} http://{gateway}/admin/
+    cargo run -q --release -- routes -c {settings}
+
 Whether the gateway is ready, and what it counts:
 
     curl http://{admin}/readyz
@@ -37,5 +42,6 @@ Ctrl-C stops it. Here is its access log, one line for each request:
 "#,
         jwt = session.session_jwt,
         emulator = demo.emulator.url(),
+        settings = demo.settings.display(),
     )
 }
