@@ -14,7 +14,13 @@ VARYING = [
     (r"((?:member|organization|member-session)-test-)[0-9a-f-]{36}", r"\1…"),
     (r'("request_id":)"[0-9a-f]{32}"', r'\1"…"'),
     (r"(?m)^date: .*$", "date: …"),
+    (r"jwk-test-[0-9a-f-]{36}", "jwk-test-…"),
+    (r"issued [^,]* ago", "issued … ago"),
+    (r"expires in \d+ \w+( \d+ \w+)?", "expires in …"),
 ]
+# Where the demo leaves the gateway's settings, and how the README calls the gateway.
+SETTINGS = "/tmp/stytch-gateway-demo.toml"
+PROGRAM = "cargo run -q --release -- "
 DEFAULTS = {"--gateway": 8080, "--admin": 9090, "--emulator": 4010, "--app": 3000}
 
 
@@ -27,19 +33,20 @@ def free_ports(count):
 
 
 @pytest.fixture
-def demo():
-    """The demo on ports of its own: the README's port to the one in its place."""
+def demo(tmp_path):
+    """The demo on ports of its own, with its settings: what the README says to what is in its place."""
     program = built("--example", "demo", name="examples/demo")
     ports = dict(zip(DEFAULTS.values(), free_ports(len(DEFAULTS))))
     arguments = [word for option, port in DEFAULTS.items() for word in (option, f"127.0.0.1:{ports[port]}")]
-    running = subprocess.Popen([program, *arguments], stdout=subprocess.PIPE, text=True)
+    settings = tmp_path / "demo.toml"
+    running = subprocess.Popen([program, *arguments, "--settings", settings], stdout=subprocess.PIPE, text=True)
     try:
         # It says so when it is up; then only its access log follows.
         for line in running.stdout:
             if "access log" in line:
                 break
         assert running.poll() is None, "the demo did not start"
-        yield ports
+        yield {f"127.0.0.1:{port}": f"127.0.0.1:{instead}" for port, instead in ports.items()} | {SETTINGS: str(settings)}
     finally:
         running.send_signal(signal.SIGTERM)
         assert running.wait(30) == 0
@@ -57,14 +64,14 @@ def transcripts(text):
     return steps
 
 
-def test_the_transcripts_are_what_comes_out(root, demo):
+def test_the_transcripts_are_what_comes_out(root, gateway, demo):
     steps = transcripts((root / "README.md").read_text())
-    assert len(steps) >= 5
+    assert len(steps) >= 9
     mark = "\x1e"
     # One shell for all, so that what one command remembers the next one knows.
     script = f"; printf '{mark}'; ".join(command for command, _ in steps)
-    for port, instead in demo.items():
-        script = script.replace(f"127.0.0.1:{port}", f"127.0.0.1:{instead}")
+    for shown, instead in (demo | {PROGRAM: f"{gateway} "}).items():
+        script = script.replace(shown, instead)
     run = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=True)
     came_out = run.stdout.replace("\r\n", "\n").split(mark)
     for (command, expected), actual in zip(steps, came_out, strict=True):
