@@ -467,6 +467,10 @@ fn may_be_asked_about(word: &Word, now: i64) -> Result<(), Rejection> {
     match word.kind {
         Kind::Session => Ok(()),
         Kind::ConnectedApp if now < word.session_ends => Ok(()),
+        Kind::M2m if now < word.session_ends => Err(Rejection::new(
+            Code::InvalidCredential,
+            "the access token is of an organization that is gone",
+        )),
         Kind::ConnectedApp | Kind::M2m => Err(Rejection::new(Code::InvalidCredential, EXPIRED)),
     }
 }

@@ -116,11 +116,11 @@ fn believe(event: &Event, delivery: &str, passage: &Passage, now: i64) -> Outcom
         let rejection = Rejection::new(Code::BadRequest, "the event is of another project or vertical");
         return Outcome::TurnedBack(rejection, Some(WebhookEvent::Foreign));
     }
-    if !event.touches_sessions() {
+    let Some(deleted) = event.touches_sessions() else {
         return Outcome::Done(WebhookEvent::Ignored);
-    }
+    };
     let at = event.at(now, clock::span(site.config.session.leeway));
-    let change = Change { id: &event.id, at };
+    let change = Change { id: &event.id, deleted, at };
     match site.gate.authn().hear(delivery, &change, now) {
         Taken::Taken => Outcome::Done(WebhookEvent::Taken),
         Taken::Repeated => Outcome::Done(WebhookEvent::Repeated),

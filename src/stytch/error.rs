@@ -102,14 +102,14 @@ impl Error {
 }
 
 impl Error {
-    /// Whether what was asked for does not exist: the object, or the call for this project. Stytch must
-    /// say so itself: a bare 404 may come from whatever stands in between.
+    /// Whether what was asked for does not exist: the object, or the call for this project.
     pub(super) fn is_absence(&self) -> bool {
         match self {
             Self::Refused { .. } | Self::NotPermitted { .. } => true,
             Self::Unexpected { status, .. } => {
                 matches!(*status, StatusCode::NOT_FOUND | StatusCode::FORBIDDEN)
             }
+            Self::Status { status } => *status == StatusCode::NOT_FOUND,
             _ => false,
         }
     }

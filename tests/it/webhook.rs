@@ -9,7 +9,6 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use stytch_emulator::{Fault, Session};
 
-use crate::access_tokens;
 use crate::client::{Request, Response};
 use crate::world::{World, until};
 
@@ -155,46 +154,6 @@ async fn an_event_touches_whom_it_is_about() {
     hears(&world, "organization", "DELETE", &organization(&world, &gil)).await;
     assert_eq!(asked().await, [0, 0, 1]);
     assert_eq!(asked().await, [0, 0, 0]);
-}
-
-/// Stytch is asked about a Connected App's token again. No event is about a machine's.
-#[tokio::test]
-async fn a_connected_apps_token_goes_with_its_member() {
-    let world = World::builder().with(access_tokens::ROUTES).with(&settings()).start().await;
-    let ana = world.session_of("ana@acme.example", "acme");
-    let app = world.emulator.connected_app_token("ana@acme.example").organization("acme");
-    let app = app.scopes(["openid", "read:reports"]).mint();
-    let machine = world.emulator.m2m_token("m2m-client-test-reports").mint();
-    let asked = async || {
-        world.get("/mcp/x").bearer(&app).expect(200).await;
-        world.get("/machines/x").bearer(&machine).expect(200).await;
-        world.emulator.requests("/v1/public/").len()
-    };
-    let before = asked().await;
-    hears(&world, "member", "UPDATE", &member(&world, &ana)).await;
-    assert_eq!((asked().await, asked().await), (before + 1, before + 1));
-    hears(&world, "organization", "DELETE", &organization(&world, &ana)).await;
-    assert_eq!((asked().await, asked().await), (before + 2, before + 2));
-}
-
-/// The emulator composes and signs deliveries by a reading of its own.
-#[tokio::test]
-async fn what_the_emulator_delivers_is_believed() {
-    let world = World::start().await;
-    let secret = world.emulator.webhook_secret();
-    world.keep_secret(&secret);
-    world.reload(&format!("[webhook]\nenabled = true\nsecret = {secret:?}")).await.unwrap();
-    let session = world.session();
-    world.get("/x").jwt(&session).expect(200).await;
-    let events = ["direct.member.update", "dashboard.member.create", "scim.member.delete"];
-    for (event, calls) in events.into_iter().zip([1, 1, 2]) {
-        let delivery = world.emulator.webhook(event, member(&world, &session)).sign();
-        let headers = delivery.headers.iter();
-        let request = headers.fold(world.post(PATH), |request, (name, value)| request.header(name, value));
-        request.body(&delivery.body).expect(204).await;
-        world.get("/x").jwt(&session).expect(200).await;
-        assert_eq!(world.stytch_calls(), calls, "{event}");
-    }
 }
 
 #[tokio::test]

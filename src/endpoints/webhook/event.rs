@@ -31,12 +31,18 @@ impl Event {
         self.vertical.eq_ignore_ascii_case(vertical.as_str())
     }
 
-    /// Whether a session can be touched by it. Kinds of events that we know nothing of are none of our
-    /// business.
-    pub(super) fn touches_sessions(&self) -> bool {
-        let is_one_of = |text: &str, words: &[&str]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
-        is_one_of(&self.object_type, &["member", "organization", "user"])
-            && is_one_of(&self.action, &["UPDATE", "DELETE"])
+    /// Whether what it is about has been deleted rather than changed; `None` when no session can be
+    /// touched by it. Kinds of events that we know nothing of are none of our business.
+    pub(super) fn touches_sessions(&self) -> Option<bool> {
+        let is = |text: &str, word: &str| text.eq_ignore_ascii_case(word);
+        if !["member", "organization", "user"].iter().any(|kind| is(&self.object_type, kind)) {
+            return None;
+        }
+        match &self.action {
+            action if is(action, "UPDATE") => Some(false),
+            action if is(action, "DELETE") => Some(true),
+            _ => None,
+        }
     }
 
     /// Unix milliseconds before which whatever was heard is too old. That is now, when the change lies
@@ -64,13 +70,13 @@ mod tests {
     #[test]
     fn what_can_touch_a_session_is_known() {
         for (object, action, expected) in [
-            ("member", "UPDATE", true),
-            ("MEMBER", "DELETE", true),
-            ("organization", "UPDATE", true),
-            ("user", "DELETE", true),
-            ("member", "CREATE", false),
-            ("sso_connection", "UPDATE", false),
-            ("member", "MERGE", false),
+            ("member", "UPDATE", Some(false)),
+            ("MEMBER", "DELETE", Some(true)),
+            ("organization", "UPDATE", Some(false)),
+            ("user", "DELETE", Some(true)),
+            ("member", "CREATE", None),
+            ("sso_connection", "UPDATE", None),
+            ("member", "MERGE", None),
         ] {
             assert_eq!(event(object, action).touches_sessions(), expected, "{object} {action}");
         }
