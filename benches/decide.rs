@@ -44,7 +44,7 @@ const RULES: &str = r#"
 [[routes]]
 path = "/org/{org}/*"
 upstream = "app"
-kinds = ["session", "connected_app"]
+kinds = ["session", "m2m"]
 allow.organizations = ["globex", "{org}"]
 allow.roles = ["owner", "admin"]
 allow.permission = { resource = "documents", action = "read" }
