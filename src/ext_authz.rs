@@ -301,6 +301,7 @@ fn prepare(site: &Site, grant: &Grant, forwarding: &Forwarding, ids: &Ids, heade
     site.withhold(grant, headers);
     forwarding.correct(is_envoys, headers);
     ids.set(headers);
+    site.owned.strip(headers);
     site.vouch(grant, headers);
 }
 

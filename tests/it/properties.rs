@@ -193,7 +193,9 @@ fn gate(config: &Config) -> Gate {
     });
     tokio::task::spawn_local(checker.run());
     let limiter = Arc::new(Limiter::new(&config.rate_limit));
-    Gate::new(config, Authn::new(config, authn::Shared { keys, fetcher, checker: asking, registry, limiter, policies: None }, Metrics::new(1).worker(0)))
+    let changes = Arc::default();
+    let shared = authn::Shared { keys, fetcher, checker: asking, registry, changes, limiter, policies: None };
+    Gate::new(config, Authn::new(config, shared, Metrics::new(1).worker(0)))
 }
 
 /// Anything a parser of heads would let through, and credentials that are nearly right.
@@ -278,8 +280,9 @@ fn no_head_makes_the_decision_panic() {
     let runtime = runtime();
     let world = runtime.block_on(World::with("[session]\nwebsocket_query = \"session_jwt\""));
     let session = world.session();
-    let config =
-        config::load(&world.settings, std::iter::empty()).expect("settings that were loaded before").config;
+    let settings = [0, 1].map(|layer| world.directory().join(format!("{layer}.toml")));
+    let loaded = config::load(&settings, std::iter::empty());
+    let config = loaded.expect("settings that were loaded before").config;
     let local = LocalSet::new();
     let gate = local.block_on(&runtime, async { gate(&config) });
     let now = stytch_gateway::clock::unix_millis();

@@ -152,6 +152,21 @@ fn every_file_says_what_it_is_for() {
     }
 }
 
+/// A file that no `mod` names is not compiled, and its tests pass by not being there.
+#[test]
+fn every_test_file_is_compiled() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
+    let mut files = Vec::new();
+    gather(&root, &mut files);
+    for file in files.iter().filter(|file| !file.ends_with("main.rs")) {
+        let directory = file.parent().unwrap();
+        let parent = if directory == root { root.join("main.rs") } else { directory.with_extension("rs") };
+        let line = format!("mod {};", file.file_stem().unwrap().to_str().unwrap());
+        let named = std::fs::read_to_string(&parent).unwrap().lines().any(|named| named == line);
+        assert!(named, "{} does not say `{line}`", parent.display());
+    }
+}
+
 /// Longer files, and why they stay whole.
 const LONG: [(&str, &str); 0] = [];
 
