@@ -300,8 +300,12 @@ fn prepare(site: &Site, grant: &Grant, forwarding: &Forwarding, ids: &Ids, heade
     }
     site.withhold(grant, headers);
     forwarding.correct(is_envoys, headers);
+    let ours = |name: &&HeaderName| site.owned.is_alias(name) || !ids.let_pass(name);
+    let claimed: Vec<_> = headers.keys().filter(ours).cloned().collect();
+    for name in claimed {
+        headers.remove(name);
+    }
     ids.set(headers);
-    site.owned.strip(headers);
     site.vouch(grant, headers);
 }
 
