@@ -166,10 +166,13 @@ impl Upstream {
         let endpoint = &self.endpoints[order.endpoint];
         while let Some(mut link) = endpoint.take_idle() {
             link.counted.becomes(ConnectionState::Active);
+            let shared = Rc::clone(&link.shared);
             let sent = match self.send_on(link, order, request).await {
                 // Never written: any other connection will do.
                 Err(_) if request.is_some() => continue,
-                Err(Failure::Exchange(error)) if gave_no_answer(&error) => Err(Failure::DeadLink),
+                Err(Failure::Exchange(error)) if gave_no_answer(&error) && !shared.flow.has_heard() => {
+                    Err(Failure::DeadLink)
+                }
                 sent => sent,
             };
             counted.ends(&sent);

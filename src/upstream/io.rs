@@ -57,6 +57,8 @@ pub struct Flow {
     written: Cell<u64>,
     waiting: RefCell<Option<Waker>>,
     head: RefCell<Head>,
+    /// Whether any byte came since a response is awaited.
+    heard: Cell<bool>,
 }
 
 impl Flow {
@@ -72,6 +74,12 @@ impl Flow {
     /// What comes next is the head of a response.
     pub fn await_head(&self) {
         self.head.replace(Head::awaited());
+        self.heard.set(false);
+    }
+
+    /// Whether any byte of a response came, though it may be an interim one or a part.
+    pub fn has_heard(&self) -> bool {
+        self.heard.get()
     }
 
     pub fn give(&self, bytes: usize) {
@@ -108,6 +116,7 @@ impl AsyncRead for Metered {
         let this = self.get_mut();
         let from = buf.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        this.flow.heard.set(this.flow.heard.get() || buf.filled().len() > from);
         if this.flow.head.borrow_mut().is_well_formed(&buf.filled()[from..]) {
             return Poll::Ready(Ok(()));
         }

@@ -99,7 +99,7 @@ fn stytch_knows_nothing_of_ours_but_secrets() {
 const FILES: [(&str, &str); 6] = [
     ("config", "settings and secrets"),
     ("app/reload.rs", "when those were changed, never what is in them"),
-    ("access/authn/fetcher.rs", "stytch.key_cache_file"),
+    ("access/last_good.rs", "stytch.key_cache_file"),
     ("server/listener.rs", "socket files"),
     ("telemetry/access_log", "telemetry.access_log"),
     ("telemetry/access_log.rs", "telemetry.access_log"),

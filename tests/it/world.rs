@@ -114,7 +114,7 @@ impl Builder {
 
     /// The same, with an emulator that has troubles already.
     pub(crate) async fn start_with(self, emulator: Emulator) -> World {
-        LazyLock::force(&LOGGED);
+        let logged_from = lock(&LOGGED).len();
         let (upstream, other) = (Echo::start().await, Echo::start().await);
         let directory = tempfile::tempdir().expect("there is room for settings");
         let places = Places {
@@ -138,6 +138,7 @@ impl Builder {
             generation: Mutex::new(0),
             secrets,
             refusals: Mutex::default(),
+            logged_from,
             _directory: directory,
         };
         if self.wait {
@@ -239,6 +240,8 @@ pub(crate) struct World {
     generation: Mutex<usize>,
     secrets: Mutex<Vec<String>>,
     refusals: Mutex<Vec<Refusal>>,
+    /// Where the program's own log stood when this world began.
+    logged_from: usize,
     /// Holds settings and the access log; removed at the end.
     _directory: TempDir,
 }
@@ -474,7 +477,8 @@ impl World {
             assert!(told, "no line tells of {} for {}", refusal.code, refusal.request);
         }
         let access_log = std::fs::read(self.places.directory.join("access.log")).unwrap_or_default();
-        let own_log = lock(&LOGGED);
+        // A copy: whatever is logged meanwhile waits for the lock.
+        let own_log = lock(&LOGGED).get(self.logged_from..).unwrap_or_default().to_vec();
         for secret in &*lock(&self.secrets) {
             for (log, name) in [(&access_log, "access log"), (&own_log, "program's own log")] {
                 assert!(
