@@ -171,7 +171,7 @@ pub fn refusal_with(
     let code = rejection.code;
     let mut response = match form {
         Form::Grpc => grpc(code),
-        Form::Page => page::response(code, status, request_id),
+        Form::Page => page::response(code, status, request_id, rejection.step_up.as_deref()),
         Form::Problem => {
             let mut response = Response::new(problem(code, status, request_id, rejection.step_up.as_deref()));
             response.headers_mut().insert(header::CONTENT_TYPE, PROBLEM);

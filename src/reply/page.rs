@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 
-use crate::access::rejection::Code;
+use crate::access::rejection::{Code, StepUp};
 
 /// No script, no request to anywhere, no frame; the one style sheet by its digest.
 const POLICY: HeaderValue = HeaderValue::from_static(
@@ -13,8 +13,13 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 const STYLE: &str = ":root{color-scheme:light dark}body{font:1rem/1.5 system-ui,sans-serif;margin:0;display:grid;min-height:100vh;place-items:center}main{max-width:34rem;padding:1.5rem}h1{font-size:1.5rem;line-height:1.25;margin:.25rem 0 1rem}.status{margin:0;opacity:.75}dl{display:grid;grid-template-columns:max-content 1fr;gap:.25rem 1rem;margin:0;font-size:.875rem}dt{opacity:.75}dd{margin:0;overflow-wrap:anywhere}";
 
 /// The page for a code, with the headers that go with any page of ours.
-pub(super) fn response(code: Code, status: StatusCode, request_id: &str) -> Response<Bytes> {
-    let mut response = Response::new(refusal(code, status, request_id));
+pub(super) fn response(
+    code: Code,
+    status: StatusCode,
+    request_id: &str,
+    wanted: Option<&StepUp>,
+) -> Response<Bytes> {
+    let mut response = Response::new(refusal(code, status, request_id, wanted));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);
@@ -24,21 +29,34 @@ pub(super) fn response(code: Code, status: StatusCode, request_id: &str) -> Resp
     response
 }
 
-/// Every value comes from our own tables, but the request id, which is hexadecimal or checked.
-fn refusal(code: Code, status: StatusCode, request_id: &str) -> Bytes {
+/// Every value comes from our own tables and settings, but the request id, which is hexadecimal or
+/// checked.
+fn refusal(code: Code, status: StatusCode, request_id: &str, wanted: Option<&StepUp>) -> Bytes {
     let title = code.title();
     let what = status.canonical_reason().unwrap_or_default();
     let request_id = escape(request_id);
+    let wanted = wanted.map(|wanted| format!("<p>{}</p>\n", escape(&in_words(wanted)))).unwrap_or_default();
     Bytes::from(format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n\
-         <p class=\"status\">{status_code} {what}</p>\n<h1>{title}</h1>\n\
+         <p class=\"status\">{status_code} {what}</p>\n<h1>{title}</h1>\n{wanted}\
          <dl><dt>Code</dt><dd><code>{code}</code></dd><dt>Request</dt><dd><code>{request_id}</code></dd></dl>\n\
          </main>\n</body>\n</html>\n",
         status_code = status.as_u16(),
         code = code.as_str(),
     ))
+}
+
+/// What the session lacks, for the person whose it is.
+fn in_words(wanted: &StepUp) -> String {
+    if let Some(age) = wanted.max_auth_age {
+        return format!("Your last sign-in must be no more than {age} seconds ago.");
+    }
+    if wanted.factors.is_empty() {
+        return "Two different factors are needed.".to_owned();
+    }
+    format!("Needed: {}.", wanted.factors.join(", "))
 }
 
 fn escape(text: &str) -> String {
@@ -61,7 +79,22 @@ mod tests {
 
     #[test]
     fn a_request_id_cannot_become_markup() {
-        let page = refusal(Code::NoRoute, StatusCode::NOT_FOUND, "<script>alert(1)</script>");
+        let page = refusal(Code::NoRoute, StatusCode::NOT_FOUND, "<script>alert(1)</script>", None);
         assert!(!String::from_utf8_lossy(&page).contains("<script"));
+    }
+
+    #[test]
+    fn a_page_says_what_a_session_lacks() {
+        for (wanted, words) in [
+            (
+                StepUp { factors: vec!["totp".to_owned(), "sso".to_owned()], ..StepUp::default() },
+                "Needed: totp, sso.",
+            ),
+            (StepUp { mfa: true, ..StepUp::default() }, "Two different factors are needed."),
+            (StepUp { max_auth_age: Some(600), ..StepUp::default() }, "no more than 600 seconds ago."),
+        ] {
+            let page = refusal(Code::StepUpRequired, StatusCode::FORBIDDEN, "id", Some(&wanted));
+            assert!(String::from_utf8_lossy(&page).contains(words), "{words}");
+        }
     }
 }
