@@ -284,7 +284,8 @@ access_log = "{self.folder}/access.log"
         return exchange(self.port, b"\r\n".join(lines) + b"\r\n\r\n" + body)
 
     def logged(self):
-        return [json.loads(line) for line in (self.folder / "access.log").read_text().splitlines()]
+        written, _, _ = (self.folder / "access.log").read_text().rpartition("\n")
+        return [json.loads(line) for line in written.splitlines()]
 
     def close(self):
         for process in (self.envoy, self.gateway):

@@ -96,8 +96,16 @@ class Gateway:
     def __init__(self, url, log):
         self.url, self.log = url, log
 
-    def lines(self):
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
+    def lines(self, enough):
+        """The access log, once `enough` says of its lines that they are: it is written after the answers."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            written, _, _ = self.log.read_text().rpartition("\n")
+            lines = [json.loads(line) for line in written.splitlines()]
+            if enough(lines):
+                return lines
+            assert time.monotonic() < deadline, lines
+            time.sleep(0.02)
 
 
 def started(arguments, pattern):
