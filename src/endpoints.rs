@@ -11,15 +11,15 @@ use crate::access::rejection::{Code, Rejection};
 use crate::config::Config;
 use crate::passage::{Arrival, Asked};
 use crate::reply::Reply;
-
-/// Where the gateway's own pages and endpoints live.
-const BASE: &str = "/_stytch";
+use crate::signin::{self, Place};
 
 /// What a reserved path is for. Each has a file of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Endpoint {
     /// Nothing stands there: 404, and never an upstream's to answer.
     Nothing,
+    /// A page for people, or what stands behind one.
+    SignIn(Place),
 }
 
 /// A request for a reserved path.
@@ -43,10 +43,23 @@ impl Visit {
 
 impl Endpoint {
     /// Those that count under a label.
-    pub const LABELLED: [Self; 0] = [];
+    pub const LABELLED: [Self; 4] = [
+        Self::SignIn(Place::Login),
+        Self::SignIn(Place::Logout),
+        Self::SignIn(Place::Session),
+        Self::SignIn(Place::Organizations),
+    ];
 
-    fn at(path: &str, _config: &Config) -> Option<Self> {
-        is_reserved(path).then_some(Self::Nothing)
+    fn at(path: &str, config: &Config) -> Option<Self> {
+        let below = below(&config.signin.base_path, path)?;
+        let enabled = config.signin.enabled;
+        Some(match below {
+            "/login" if enabled => Self::SignIn(Place::Login),
+            "/logout" if enabled => Self::SignIn(Place::Logout),
+            "/session" if enabled => Self::SignIn(Place::Session),
+            "/organizations" if enabled => Self::SignIn(Place::Organizations),
+            _ => Self::Nothing,
+        })
     }
 
     /// What logs and metrics call it in the place of a route; none for what is not there.
@@ -54,14 +67,19 @@ impl Endpoint {
     pub const fn label(self) -> Option<&'static str> {
         match self {
             Self::Nothing => None,
+            Self::SignIn(Place::Login) => Some("login"),
+            Self::SignIn(Place::Logout) => Some("logout"),
+            Self::SignIn(Place::Session) => Some("session"),
+            Self::SignIn(Place::Organizations) => Some("organizations"),
         }
     }
 }
 
-/// Parameters are no part of the name for servers that know of them.
-fn is_reserved(path: &str) -> bool {
-    let ends = |rest: &str| rest.is_empty() || rest.starts_with(['/', ';']) || rest.starts_with("%3B");
-    path.strip_prefix(BASE).is_some_and(ends)
+/// What is left of a path under `signin.base_path`. Parameters are no part of the name for servers
+/// that know of them.
+fn below<'p>(base: &str, path: &'p str) -> Option<&'p str> {
+    let ends = |rest: &&str| rest.is_empty() || rest.starts_with(['/', ';']) || rest.starts_with("%3B");
+    path.strip_prefix(base).filter(ends)
 }
 
 /// Answers a request for a reserved path.
@@ -73,6 +91,7 @@ pub async fn serve(visit: Visit, arrival: Arrival, request: Request<Incoming>) -
             let rejection = Rejection::new(Code::NoRoute, "a reserved path");
             passage.refuse(&rejection, request.method(), request.headers())
         }
+        Endpoint::SignIn(place) => signin::serve(place, &visit, passage, request).await,
     }
 }
 
@@ -92,7 +111,7 @@ mod tests {
             ("/app/_stytch", false),
             ("/", false),
         ] {
-            assert_eq!(is_reserved(path), reserved, "{path}");
+            assert_eq!(below("/_stytch", path).is_some(), reserved, "{path}");
         }
     }
 }

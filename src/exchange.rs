@@ -94,6 +94,12 @@ impl Exchange {
         }
     }
 
+    /// Answered by an endpoint of the gateway's own, which asks for nobody.
+    pub fn served(&mut self) {
+        self.decided = Some(Instant::now());
+        self.decision = Decision::Public;
+    }
+
     /// Goes on to its upstream, now that it was let pass.
     pub const fn forwarded(&mut self) {
         self.forwarded = self.decided;

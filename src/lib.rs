@@ -24,6 +24,7 @@ pub mod access;
 pub mod client;
 pub mod identity;
 pub mod reply;
+pub mod signin;
 pub mod site;
 pub mod upstream;
 

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::endpoints::Endpoint;
 use crate::identity::owned::Owned;
 use crate::metrics::{self, Metrics, RouteCounts};
+use crate::signin;
 use crate::upstream::Upstream;
 
 /// Made anew at each reload; what it holds per worker (caches, pools) is its own.
@@ -21,6 +22,8 @@ pub struct Site {
     pub owned: Rc<Owned>,
     upstreams: Vec<Upstream>,
     counts: Vec<Arc<RouteCounts>>,
+    /// None where sign-in is switched off.
+    pub signin: Option<Arc<signin::Common>>,
     /// In the order of [`Endpoint::LABELLED`].
     endpoint_counts: Vec<Arc<RouteCounts>>,
 }
@@ -30,6 +33,7 @@ impl Site {
     pub fn new(
         config: Arc<Config>,
         shared: authn::Shared,
+        signin: Option<Arc<signin::Common>>,
         metrics: &Metrics,
         worker: &Arc<metrics::Worker>,
         clock: &Rc<CoarseClock>,
@@ -52,7 +56,7 @@ impl Site {
             .map(|name| metrics.route(name))
             .collect();
         let gate = Gate::new(&config, authn);
-        Rc::new(Self { gate, config, owned: Rc::new(owned), upstreams, counts, endpoint_counts })
+        Rc::new(Self { gate, config, owned: Rc::new(owned), upstreams, counts, signin, endpoint_counts })
     }
 
     #[must_use]

@@ -21,9 +21,11 @@ use serde::{Deserialize, Serialize};
 use crate::config::Secret;
 
 pub mod error;
+mod sign_in;
 pub mod types;
 
 pub use error::Error;
+pub use sign_in::{Attributes, MemberStep};
 use types::{Authenticated, ErrorBody, Jwks};
 
 /// The largest answer that is read. A session with its member and organization is a few KiB.
@@ -147,6 +149,15 @@ impl Client {
         &self,
         request: Result<Request<Full<Bytes>>, http::Error>,
     ) -> Result<T, Error> {
+        self.call_refusing(request, &error::OF_SESSIONS).await
+    }
+
+    /// `refusals` are the names of what is a refusal of this call.
+    async fn call_refusing<T: DeserializeOwned>(
+        &self,
+        request: Result<Request<Full<Bytes>>, http::Error>,
+        refusals: &[&str],
+    ) -> Result<T, Error> {
         let mut request = request.map_err(Error::Request)?;
         request.headers_mut().insert(
             header::USER_AGENT,
@@ -164,7 +175,12 @@ impl Client {
         if status == StatusCode::OK {
             return serde_json::from_slice(&body).map_err(Error::Shape);
         }
-        Err(Error::from_answer(status, retry_after, serde_json::from_slice::<ErrorBody>(&body).ok()))
+        Err(Error::from_answer(
+            status,
+            retry_after,
+            serde_json::from_slice::<ErrorBody>(&body).ok(),
+            refusals,
+        ))
     }
 }
 

@@ -155,6 +155,11 @@ impl Authn {
         self.verify_all(presented, client, now).await.map_err(|rejection| self.counted(rejection, client))
     }
 
+    /// Ends a session on this replica, through whichever credential it comes.
+    pub fn end(&self, identity: &Identity) {
+        self.shared.registry.revoke(identity);
+    }
+
     /// Counts a refused credential against its client, who has had enough of them at some point.
     #[must_use]
     pub fn counted(&self, rejection: Rejection, client: IpAddr) -> Rejection {
@@ -475,7 +480,7 @@ impl Authn {
 }
 
 /// Only tokens whose bytes were checked get here, so nothing is lost.
-fn question(token: Token<'_>) -> stytch::Credential {
+pub(super) fn question(token: Token<'_>) -> stytch::Credential {
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
     match token {
         Token::Jwt(jwt) => stytch::Credential::Jwt(text(jwt)),

@@ -12,6 +12,7 @@ use crate::config::{self, Config};
 use crate::limiter::Limiter;
 use crate::metrics::{ConfigReload, Metrics};
 use crate::readiness::Readiness;
+use crate::signin;
 use crate::stytch::{self, Client};
 
 /// Holds on to what stays the same from one configuration to the next.
@@ -20,11 +21,13 @@ pub(super) struct Control {
     readiness: Readiness,
     limiter: Arc<Limiter>,
     registry: Arc<Registry>,
+    signin: Arc<signin::Lasting>,
     connected: Option<Connected>,
 }
 
 /// The tasks that ask Stytch, and the settings they were made for.
 struct Connected {
+    client: Client,
     stytch: config::Stytch,
     session: (usize, std::time::Duration),
     keys: Keys,
@@ -33,9 +36,23 @@ struct Connected {
 }
 
 impl Control {
-    pub(super) fn new(metrics: Arc<Metrics>, readiness: Readiness, config: &Config) -> Self {
+    pub(super) fn new(
+        metrics: Arc<Metrics>,
+        readiness: Readiness,
+        config: &Config,
+    ) -> Result<Self, aws_lc_rs::error::Unspecified> {
         let limiter = Arc::new(Limiter::new(&config.rate_limit));
-        Self { metrics, readiness, limiter, registry: Arc::default(), connected: None }
+        let signin = Arc::new(signin::Lasting::new(&config.rate_limit)?);
+        Ok(Self { metrics, readiness, limiter, registry: Arc::default(), signin, connected: None })
+    }
+
+    /// The sign-in of a configuration that was connected.
+    pub(super) fn sign_in(
+        &self,
+        config: &Config,
+    ) -> Result<Option<Arc<signin::Common>>, aws_lc_rs::error::Unspecified> {
+        let Some(connected) = &self.connected else { return Ok(None) };
+        signin::Common::new(config, connected.client.clone(), &self.signin, &self.metrics)
     }
 
     /// The handles workers ask through. New tasks only where what they depend on has changed; the
@@ -93,7 +110,7 @@ impl Control {
         .start();
         tokio::task::spawn_local(fetching);
         let (checker, handle) = Checker::new(checker::Parts {
-            client,
+            client: client.clone(),
             vertical: settings.vertical,
             capacity: config.session.capacity,
             negative_ttl: config.session.negative_ttl,
@@ -102,11 +119,12 @@ impl Control {
             readiness: self.readiness.clone(),
         });
         tokio::task::spawn_local(checker.run());
-        Ok(Connected { stytch: settings.clone(), session, keys, checker: handle, fetcher })
+        Ok(Connected { client, stytch: settings.clone(), session, keys, checker: handle, fetcher })
     }
 
     pub(super) fn applied(&self, config: &Config) {
         self.limiter.configure(&config.rate_limit);
+        self.signin.configure(&config.rate_limit);
         self.metrics.config_reload(ConfigReload::Applied);
         tracing::info!("the changed configuration is in force");
     }

@@ -12,18 +12,20 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::units::{CountLimit, OneOrMany, Period, RateLimit, Size, SizeLimit};
-use super::{Auth, CorsPreflight, LogFormat, SameSite, Vertical};
+use super::{Auth, CorsPreflight, LogFormat, OnUnauthenticated, SameSite, Vertical};
 
 mod later;
 mod route;
 mod rules;
 mod server;
+mod signin;
 mod upstream;
 
-pub(super) use later::{Cache, ExtAuthz, ForwardAuth, Signin, Webhook};
+pub(super) use later::{Cache, ExtAuthz, ForwardAuth, Webhook};
 pub(super) use route::{EncodedSlashes, Route};
 pub(super) use rules::{Allow, Enforce, Kind, PermissionCheck};
 pub(super) use server::{Admin, Limits, Server};
+pub(super) use signin::{Brand, Signin};
 pub(super) use upstream::Upstream;
 
 /// Settings of stytch-gateway.
@@ -49,7 +51,6 @@ pub(super) struct Raw {
     /// Logs and traces.
     pub(super) telemetry: Telemetry,
     /// Sign-in pages served by the gateway.
-    #[schemars(extend("x-later" = true))]
     pub(super) signin: Signin,
     /// Decisions for nginx `auth_request`, Traefik and Caddy.
     #[schemars(extend("x-later" = true))]
@@ -238,8 +239,7 @@ impl Default for Identity {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RateLimits {
-    /// Attempts to sign in, for each client address.
-    #[schemars(extend("x-later" = true))]
+    /// Attempts to sign in, for each client address; `"off"` lifts the limit.
     pub(super) sign_in: RateLimit,
     /// Refused credentials, for each client address; `"off"` lifts the limit.
     pub(super) failures: RateLimit,

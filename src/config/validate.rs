@@ -16,6 +16,7 @@ mod route;
 mod rules;
 mod server;
 mod session;
+mod signin;
 mod stytch;
 mod telemetry;
 mod upstream;
@@ -42,6 +43,7 @@ pub(super) fn config(raw: &Raw, findings: &mut Findings) -> Option<Config> {
     let (routes, table) = route::routes(raw, findings);
     let rate_limit = telemetry::rate_limit(&raw.rate_limit, findings);
     let telemetry = telemetry::telemetry(&raw.telemetry, findings);
+    let signin = signin::signin(raw, findings);
     session::cookie_note(&raw.session.cookies, server.as_ref(), &mut findings.notes);
     if let Some(identity) = &identity {
         headers::notes(identity, &routes, raw.stytch.vertical, &mut findings.notes);
@@ -58,6 +60,7 @@ pub(super) fn config(raw: &Raw, findings: &mut Findings) -> Option<Config> {
         table,
         rate_limit: rate_limit?,
         telemetry: telemetry?,
+        signin: signin?,
         watched: Vec::new(),
     };
     findings.problems.is_empty().then_some(config)

@@ -17,13 +17,14 @@ mod hop;
 mod identity;
 mod jwt;
 mod paths;
+mod redirects;
 
 /// The rows of each class, as far as they are this module's.
-const CLASSES: [(char, u32); 8] =
-    [('a', 21), ('b', 9), ('c', 15), ('d', 27), ('e', 17), ('i', 37), ('j', 21), ('l', 27)];
+const CLASSES: [(char, u32); 9] =
+    [('a', 21), ('b', 9), ('c', 15), ('d', 27), ('e', 17), ('i', 37), ('j', 21), ('k', 29), ('l', 27)];
 
 /// Rows without a test here: each comes with the part that it is about.
-const WITH_OTHER_PARTS: [(&str, &str); 13] = [
+const WITH_OTHER_PARTS: [(&str, &str); 15] = [
     ("a03", "forward-auth"),
     ("a09", "nothing: no rule looks at request headers"),
     ("b09", "HTTP/2"),
@@ -33,6 +34,8 @@ const WITH_OTHER_PARTS: [(&str, &str); 13] = [
     ("e15", "nothing: there are no regular expressions"),
     ("e17", "nothing: request bodies are not looked at"),
     ("i37", "nothing: what an attacker could time is local work of microseconds, and Stytch is not asked"),
+    ("k15", "OAuth and magic links: until then there is no callback"),
+    ("k29", "Connected Apps"),
     ("l19", "the shared cache; within one gateway, l18"),
     ("l21", "webhooks"),
     ("l25", "HTTP/2; over HTTP/1.1, l24"),

@@ -18,6 +18,7 @@ mod outages;
 mod program;
 mod rules;
 mod sessions;
+mod signin;
 mod tidy;
 mod upstreams;
 mod world;

@@ -103,7 +103,7 @@ fn secret(raw: &raw::Stytch, findings: &mut Findings) -> Option<Secret> {
 }
 
 /// What the file holds, without the line break that editors leave at its end.
-fn secret_in(path: &Path) -> Result<String, String> {
+pub(super) fn secret_in(path: &Path) -> Result<String, String> {
     let name = path.display();
     let size = std::fs::metadata(path).map_err(|error| format!("{name} cannot be read: {error}"))?.len();
     if size > 64 << 10 {
