@@ -8,6 +8,7 @@ mod examples;
 mod layers;
 mod mistakes;
 mod random;
+mod signin;
 
 /// In every test's settings, and in no message.
 const SECRET: &str = "secret-test-not-to-be-seen";

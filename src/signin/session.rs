@@ -1,26 +1,31 @@
 //! `/session`: who am I, for scripts as JSON and for people as a page. No credential is in it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 use serde_json::{Map, Value, json};
 
 use super::redirect::login_path;
-use super::{Answer, Desk, see_other};
+use super::{Desk, see_other};
+use crate::access::authn::answer::Answer;
 use crate::access::rejection::{Code, Rejection};
 use crate::identity::Identity;
 use crate::stytch::Vertical;
 
-pub(super) async fn show(desk: &Desk<'_>) -> Result<Answer, Rejection> {
+pub(super) async fn show(desk: &Desk<'_>) -> Result<super::Answer, Rejection> {
     let who = desk.who().await?;
     let Some(who) = who else {
         if desk.is_navigation() {
             let base = &desk.signin.base_path;
-            return Ok(Answer::fine(see_other(&login_path(base, &format!("{base}/session")))));
+            return Ok(super::Answer::fine(see_other(&login_path(base, &format!("{base}/session")))));
         }
         return Err(Rejection::new(Code::Unauthenticated, "nobody is signed in"));
     };
     let identity = &who.word.identity;
     if desk.is_navigation() {
+        let asked = with_profile(desk).await;
+        let identity = asked.as_ref().unwrap_or(identity);
         let (person, organization) = (person(identity), organization(identity));
         return Ok(desk.page(&desk.view().session(&person, organization.as_deref())));
     }
@@ -31,7 +36,16 @@ pub(super) async fn show(desk: &Desk<'_>) -> Result<Answer, Rejection> {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::VARY, HeaderValue::from_static("Accept, Cookie"));
-    Ok(Answer::fine(response))
+    Ok(super::Answer::fine(response))
+}
+
+/// The same identity with names that a person knows, which a JWT does not carry. Where Stytch gives
+/// none, the page does without.
+async fn with_profile(desk: &Desk<'_>) -> Option<Arc<Identity>> {
+    let credential = desk.credential()?;
+    let call = desk.common.client.authenticate(&credential);
+    let answer = desk.common.ask("sessions_authenticate", call).await.ok()?;
+    Some(Answer::read(answer, desk.config.stytch.vertical, desk.now)?.identity)
 }
 
 /// A text of the profile's objects, where the profile is known and has it.

@@ -22,7 +22,7 @@ async fn a_member_of_one_organization_goes_through_to_the_application() {
     assert_eq!(page.at, "/reports?year=2026&q=a%20b");
     let member = world.emulator.member_id("acme", "ben@acme.example");
     assert_eq!(told(&world, "x-stytch-member-id"), member);
-    assert_eq!(told(&world, "x-stytch-roles").as_deref(), Some("editor,stytch_member"));
+    assert_eq!(told(&world, "x-stytch-roles").as_deref(), Some("stytch_member,editor"));
     assert_eq!(told(&world, "cookie"), None, "neither session nor state reaches an upstream");
     assert!(browser.has_session());
     assert_eq!(browser.flows(), 0, "the flow has ended");
@@ -49,7 +49,7 @@ async fn somebody_in_two_organizations_chooses() {
     let page = browser.send(&page, &[("organization", &acme)]).await.status(200);
     assert_eq!(page.at, "/other");
     assert_eq!(told(&world, "x-stytch-organization-slug").as_deref(), Some("acme"));
-    assert_eq!(told(&world, "x-stytch-roles").as_deref(), Some("admin,stytch_member"));
+    assert_eq!(told(&world, "x-stytch-roles").as_deref(), Some("stytch_member,admin"));
 }
 
 #[tokio::test]
@@ -107,9 +107,14 @@ async fn a_text_message_as_second_factor() {
     assert_eq!(session(&world, &browser).await["factors"], json!(["email_otp", "otp"]));
 }
 
+/// With a Stytch whose clock may run ahead, as it does where two codes of an app are wanted.
+async fn ahead() -> World {
+    World::with(&format!("{MEMBERS}\n[session]\nleeway = \"60s\"\n")).await
+}
+
 #[tokio::test]
 async fn an_authenticator_app_as_second_factor() {
-    let world = World::with(MEMBERS).await;
+    let world = ahead().await;
     let (secret, _) = with_app(&world, "ben@acme.example").await;
     let mut browser = Browser::new(&world);
     let page = browser.sign_in("/", "ben@acme.example").await.says("authenticator app shows");
@@ -120,7 +125,7 @@ async fn an_authenticator_app_as_second_factor() {
 
 #[tokio::test]
 async fn a_recovery_code_in_its_place() {
-    let world = World::with(MEMBERS).await;
+    let world = ahead().await;
     let (_, codes) = with_app(&world, "ben@acme.example").await;
     let mut browser = Browser::new(&world);
     let page = browser.sign_in("/", "ben@acme.example").await;
