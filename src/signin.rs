@@ -173,6 +173,15 @@ enum Trouble {
     },
 }
 
+impl Trouble {
+    /// Whether it is the session that came along which Stytch refuses, before it looked at the code.
+    fn is_about_session(&self) -> bool {
+        const NAMES: [&str; 3] =
+            ["session_not_found", "invalid_session_token", "unable_to_parse_session_jwt"];
+        matches!(self, Self::Refused(reason) if NAMES.contains(&reason.as_str()))
+    }
+}
+
 /// An answer, and what the log calls it where it is a refusal.
 struct Answer {
     response: Response<Bytes>,
@@ -269,8 +278,8 @@ struct Desk<'a> {
     spoken: Spoken<'a>,
     /// Credentials that Stytch renewed on the way.
     fresh: RefCell<Option<Box<Fresh>>>,
-    /// Whether the session cookies that came are to be forgotten.
-    forget: Cell<bool>,
+    /// Why the credentials that came prove nobody.
+    refused: Cell<Option<Code>>,
 }
 
 impl<'a> Desk<'a> {
@@ -293,7 +302,7 @@ impl<'a> Desk<'a> {
             now: passage.received_at,
             spoken: config.signin.texts.spoken(&parts.headers),
             fresh: RefCell::new(None),
-            forget: Cell::new(false),
+            refused: Cell::new(None),
         }
     }
 
@@ -316,7 +325,7 @@ impl<'a> Desk<'a> {
     /// Adds what was learned of the credentials that came.
     fn finish(&self, mut answer: Answer) -> Answer {
         let headers = answer.response.headers_mut();
-        if self.forget.get() {
+        if self.refused.get().is_some() && cookies::has_own(&self.config.session, &self.parts.headers) {
             cookies::forget(&self.config.session, headers);
         }
         if let Some(fresh) = self.fresh.take() {
@@ -349,11 +358,16 @@ impl<'a> Desk<'a> {
             Err(rejection)
                 if [Code::InvalidCredential, Code::AmbiguousCredential].contains(&rejection.code) =>
             {
-                self.forget.set(cookies::has_own(&self.config.session, &self.parts.headers));
+                self.refused.set(Some(rejection.code));
                 Ok(None)
             }
             Err(rejection) => Err(rejection),
         }
+    }
+
+    /// For a script that nobody has signed in for.
+    fn nobody(&self) -> Rejection {
+        Rejection::new(self.refused.get().unwrap_or(Code::Unauthenticated), "nobody is signed in")
     }
 
     /// The session's credential as it came, to be shown to Stytch.

@@ -132,18 +132,33 @@ async fn render(desk: &Desk<'_>, id: &str, state: &State) -> Result<Answer, Reje
             view.start(ticket, offers(SigninMethod::EmailOtp), offers(SigninMethod::SmsOtp), state.notice)
         }
         Step::Code(code) => view.code(ticket, &code.to, state.notice),
-        Step::Choose { intermediate } => match member::choices(desk, intermediate).await {
+        Step::Choose { intermediate } => match choices(desk, intermediate).await {
             Ok(organizations) => {
                 let shown: Vec<_> = organizations.iter().map(|(id, name)| (&**id, &**name)).collect();
                 view.choose(ticket, "/login", &shown, state.notice)
             }
-            Err(Trouble::Refused(_)) => return Ok(stale(desk, &state.return_to)),
-            Err(trouble) => return Ok(again(desk, id, trouble)),
+            Err(Hindered::Limited(answer)) => return Ok(*answer),
+            Err(Hindered::Trouble(Trouble::Refused(_))) => return Ok(stale(desk, &state.return_to)),
+            Err(Hindered::Trouble(trouble)) => return Ok(again(desk, id, trouble)),
         },
         Step::Second(second) => second_page(desk, ticket, second, state.notice),
         Step::Switch => return Ok(stale(desk, &state.return_to)),
     };
     Ok(with_target(desk, state, &page))
+}
+
+/// Why there is nothing to choose among.
+enum Hindered {
+    Limited(Box<Answer>),
+    Trouble(Trouble),
+}
+
+/// The one page of a flow that asks Stytch to be shown, so showing it counts.
+async fn choices(desk: &Desk<'_>, intermediate: &str) -> Result<Vec<(String, String)>, Hindered> {
+    if let Some(answer) = desk.limited() {
+        return Err(Hindered::Limited(Box::new(answer)));
+    }
+    member::choices(desk, intermediate).await.map_err(Hindered::Trouble)
 }
 
 /// A page whose form may lead to another origin in the end.
@@ -246,7 +261,7 @@ fn arrive(desk: &Desk<'_>, id: &str, state: &State, signed_in: &SignedIn) -> Ans
     let headers = response.headers_mut();
     // What another person left behind must not stand beside the new session.
     desk.fresh.take();
-    desk.forget.set(false);
+    desk.refused.set(None);
     cookies::replace(&desk.config.session, &signed_in.fresh, headers);
     flow::end(desk, id, headers);
     flow::note_return(desk, headers);

@@ -11,6 +11,7 @@ use super::target::Target;
 use super::texts::Key;
 use super::{Answer, Desk, Trouble, flow, see_other};
 use crate::access::rejection::Rejection;
+use crate::identity::Identity;
 use crate::proxy::cookies;
 
 pub(super) fn ask(desk: &Desk<'_>, query: &Fields<'_>) -> Answer {
@@ -19,22 +20,27 @@ pub(super) fn ask(desk: &Desk<'_>, query: &Fields<'_>) -> Answer {
     desk.page(&view.sign_out(target.as_deref()))
 }
 
+/// Here first: what Stytch could not be told of does not go on on this replica.
+async fn end(desk: &Desk<'_>, identity: &Identity) {
+    desk.site.gate.authn().end(identity);
+    let Some(session) = &identity.session else { return };
+    let revoked = desk.common.ask("sessions_revoke", desk.common.client.revoke(&session.id)).await;
+    let detail = match revoked {
+        Ok(_) => "revoked",
+        Err(Trouble::Refused(_)) => "ended before",
+        Err(Trouble::Unavailable { .. }) => "not revoked at Stytch, which could not be asked",
+    };
+    desk.audit("sign_out", Some(identity), detail);
+}
+
 pub(super) async fn out(desk: &Desk<'_>, form: &Fields<'_>) -> Result<Answer, Rejection> {
     debug_assert_eq!(desk.parts.method, Method::POST);
-    // Whoever wants to leave leaves, whether or not it can be checked who it is.
-    let who = desk.who().await.ok().flatten();
-    if let Some(credential) = desk.credential() {
-        let revoked = desk.common.ask("sessions_revoke", desk.common.client.revoke(&credential)).await;
-        let identity = who.as_ref().map(|who| &*who.word.identity);
-        let detail = match &revoked {
-            Ok(_) => "revoked",
-            Err(Trouble::Refused(_)) => "ended before",
-            Err(Trouble::Unavailable { .. }) => "not revoked at Stytch, which could not be asked",
-        };
-        if let Some(identity) = identity {
-            desk.site.gate.authn().end(identity);
-        }
-        desk.audit("sign_out", identity, detail);
+    // Whoever wants to leave leaves, whether or not it can be checked who it is. Stytch is asked to
+    // end only what was proved to be a session.
+    match desk.who().await {
+        Ok(Some(who)) => end(desk, &who.word.identity).await,
+        Ok(None) => {}
+        Err(rejection) => desk.audit("sign_out", None, rejection.reason),
     }
     let mut response = match form.get("return_to").map(|text| desk.target(text)) {
         Some(target) if target != Target::default() => see_other(&target.location()),
@@ -46,7 +52,7 @@ pub(super) async fn out(desk: &Desk<'_>, form: &Fields<'_>) -> Result<Answer, Re
         }
     };
     desk.fresh.take();
-    desk.forget.set(false);
+    desk.refused.set(None);
     cookies::forget(&desk.config.session, response.headers_mut());
     flow::forget_returns(desk, response.headers_mut());
     Ok(Answer::fine(response))

@@ -39,9 +39,15 @@ pub(super) async fn try_code(
     };
     let session = own_session(desk, organization).await;
     let intermediate = start.intermediate.as_deref();
-    let call =
-        client.member_email_authenticate(organization, email, code, intermediate, session.as_ref(), minutes);
-    let login = desk.common.ask("b2b_otps_email_authenticate", call).await?;
+    let ask = async |session: Option<&_>| {
+        let call =
+            client.member_email_authenticate(organization, email, code, intermediate, session, minutes);
+        desk.common.ask("b2b_otps_email_authenticate", call).await
+    };
+    let login = match ask(session.as_ref()).await {
+        Err(trouble) if session.is_some() && trouble.is_about_session() => ask(None).await?,
+        tried => tried?,
+    };
     Ok(after(desk, login, "email_otp"))
 }
 

@@ -21,8 +21,11 @@ pub(super) async fn show(desk: &Desk<'_>, query: &Fields<'_>) -> Result<Answer, 
         if desk.is_navigation() {
             return Ok(Answer::fine(see_other(&login_path(base, &format!("{base}/organizations")))));
         }
-        return Err(Rejection::new(Code::Unauthenticated, "nobody is signed in"));
+        return Err(desk.nobody());
     };
+    if let Some(answer) = desk.limited() {
+        return Ok(answer);
+    }
     let call = desk.common.client.discovered_by_session(&credential);
     let organizations = match desk.common.ask("b2b_discovery_organizations", call).await {
         Ok(found) => member::named(&found),

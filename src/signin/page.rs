@@ -83,8 +83,9 @@ impl<'a> View<'a> {
         self.spoken.get(key)
     }
 
-    /// A whole answer. `may_lead_to` is another origin that a form may end at: browsers hold the
-    /// policy's `form-action` against redirects too.
+    /// A whole answer. Browsers hold the policy's `form-action` against the redirects that follow
+    /// a form too, also those of the application that it leads to; so it allows https, and with
+    /// `may_lead_to` one more origin.
     pub(super) fn answer(
         &self,
         status: StatusCode,
@@ -114,7 +115,7 @@ impl<'a> View<'a> {
         *response.status_mut() = status;
         let elsewhere = may_lead_to.map(|origin| format!(" {origin}")).unwrap_or_default();
         let policy = format!(
-            "default-src 'none'; style-src 'sha256-{}'; form-action 'self'{elsewhere}; frame-ancestors 'none'; \
+            "default-src 'none'; style-src 'sha256-{}'; form-action 'self' https:{elsewhere}; frame-ancestors 'none'; \
              base-uri 'none'",
             self.look.digest
         );
@@ -378,7 +379,7 @@ mod tests {
             policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
             "{policy}"
         );
-        assert!(policy.contains("form-action 'self' https://reports.test;"), "{policy}");
+        assert!(policy.contains("form-action 'self' https: https://reports.test;"), "{policy}");
         assert!(!policy.contains("unsafe"), "{policy}");
     }
 

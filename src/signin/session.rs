@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::redirect::login_path;
 use super::{Desk, see_other};
 use crate::access::authn::answer::Answer;
-use crate::access::rejection::{Code, Rejection};
+use crate::access::rejection::Rejection;
 use crate::identity::Identity;
 use crate::stytch::Vertical;
 
@@ -20,7 +20,7 @@ pub(super) async fn show(desk: &Desk<'_>) -> Result<super::Answer, Rejection> {
             let base = &desk.signin.base_path;
             return Ok(super::Answer::fine(see_other(&login_path(base, &format!("{base}/session")))));
         }
-        return Err(Rejection::new(Code::Unauthenticated, "nobody is signed in"));
+        return Err(desk.nobody());
     };
     let identity = &who.word.identity;
     if desk.is_navigation() {
@@ -42,7 +42,7 @@ pub(super) async fn show(desk: &Desk<'_>) -> Result<super::Answer, Rejection> {
 /// The same identity with names that a person knows, which a JWT does not carry. Where Stytch gives
 /// none, the page does without.
 async fn with_profile(desk: &Desk<'_>) -> Option<Arc<Identity>> {
-    let credential = desk.credential()?;
+    let credential = desk.limited().is_none().then(|| desk.credential())??;
     let call = desk.common.client.authenticate(&credential);
     let answer = desk.common.ask("sessions_authenticate", call).await.ok()?;
     Some(Answer::read(answer, desk.config.stytch.vertical, desk.now)?.identity)

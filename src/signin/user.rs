@@ -40,14 +40,15 @@ pub(super) async fn try_code(
         Ok(None) | Err(_) => None,
     };
     let minutes = desk.signin.session_minutes;
-    let call = desk.common.client.user_otp_authenticate(
-        method_id,
-        code,
-        came.attributes(),
-        session.as_ref(),
-        minutes,
-    );
-    let login = desk.common.ask("otps_authenticate", call).await?;
+    let ask = async |session: Option<&_>| {
+        let client = &desk.common.client;
+        let call = client.user_otp_authenticate(method_id, code, came.attributes(), session, minutes);
+        desk.common.ask("otps_authenticate", call).await
+    };
+    let login = match ask(session.as_ref()).await {
+        Err(trouble) if session.is_some() && trouble.is_about_session() => ask(None).await?,
+        tried => tried?,
+    };
     let tokens = (login.session_token, login.session_jwt);
     Ok(SignedIn::new(login.user_id, None, tokens, login.session, by).map_or(Next::Stale, Next::In))
 }

@@ -212,13 +212,13 @@ impl Client {
         self.post("/v1/otps/authenticate", with_session(body, session)).await
     }
 
-    /// Ends a session.
-    pub async fn revoke(&self, session: &Credential) -> Result<Done, Error> {
-        let path = match self.vertical {
-            Vertical::B2b => "/v1/b2b/sessions/revoke",
-            Vertical::Consumer => "/v1/sessions/revoke",
+    /// Ends the session with this id.
+    pub async fn revoke(&self, session_id: &str) -> Result<Done, Error> {
+        let (path, name) = match self.vertical {
+            Vertical::B2b => ("/v1/b2b/sessions/revoke", "member_session_id"),
+            Vertical::Consumer => ("/v1/sessions/revoke", "session_id"),
         };
-        self.post(path, with_session(json!({}), Some(session))).await
+        self.post(path, json!({ name: session_id })).await
     }
 
     async fn post<T: DeserializeOwned>(&self, path: &str, mut body: Value) -> Result<T, Error> {

@@ -144,3 +144,41 @@ async fn nothing_that_a_person_typed_is_logged() {
     let page = browser.send(&page, &fields).await;
     browser.send(&page, &[("action", "code"), ("code", "000000")]).await.says("not right");
 }
+
+#[tokio::test]
+async fn junk_never_reaches_stytch_by_way_of_signing_out() {
+    let world = World::with(MEMBERS).await;
+    let junk = "A".repeat(44);
+    let post = world.post("/_stytch/logout").cookie("stytch_session", &junk);
+    let answer = post.header("Origin", "http://app.test").expect(200).await;
+    assert!(world.emulator.requests("/v1/b2b/sessions/revoke").is_empty());
+    assert!(answer.all("set-cookie").iter().any(|cookie| cookie.starts_with("stytch_session=;")));
+}
+
+#[tokio::test]
+async fn who_am_i_says_why_it_is_nobody() {
+    let world = World::with(MEMBERS).await;
+    world.get("/_stytch/session").refused(401, "unauthenticated").await;
+    let junk = "A".repeat(44);
+    let answer = world.get("/_stytch/session").cookie("stytch_session", &junk);
+    let answer = answer.refused(401, "invalid_credential").await;
+    assert!(answer.all("set-cookie").iter().any(|cookie| cookie.starts_with("stytch_session=;")));
+    let page = Browser::new(&world).open("/_stytch/session").await.status(303);
+    assert_eq!(page.response.header("location"), Some("/_stytch/login?return_to=%2F_stytch%2Fsession"));
+}
+
+#[tokio::test]
+async fn a_dead_session_that_comes_along_costs_no_code() {
+    let world = World::with(MEMBERS).await;
+    let mut browser = Browser::new(&world);
+    let page = browser.visit("/_stytch/login?organization=acme").await;
+    let page = browser.send(&page, &[("action", "email"), ("email", "ben@acme.example")]).await;
+    let old = world.session_of("ben@acme.example", "acme");
+    world.revoke(&old).await;
+    // The JWT still counts here; Stytch knows better.
+    browser.jar.insert("stytch_session_jwt".to_owned(), (old.session_jwt.clone(), "/".to_owned()));
+    let code = browser.code("ben@acme.example");
+    browser.send(&page, &[("action", "code"), ("code", &code)]).await.status(200);
+    assert_ne!(browser.jar["stytch_session_jwt"].0, old.session_jwt);
+    assert!(browser.has_session());
+}
