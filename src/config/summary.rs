@@ -99,6 +99,18 @@ fn outage(config: &Config) -> String {
     format!("when Stytch cannot be reached: known sessions go on for {grace} beyond max_staleness, then 503")
 }
 
+fn sign_in(config: &Config) -> String {
+    let signin = &config.signin;
+    let hosts: Vec<String> = signin
+        .redirects
+        .iter()
+        .map(|host| host.port.map_or_else(|| host.host.to_string(), |port| format!("{}:{port}", host.host)))
+        .collect();
+    let elsewhere =
+        if hosts.is_empty() { String::new() } else { format!(", and back to {}", hosts.join(", ")) };
+    format!("people sign in at {}/login, on every host{elsewhere}", signin.base_path)
+}
+
 /// Choices that open something which is closed by default.
 fn openings(config: &Config) -> Vec<String> {
     let mut lines = Vec::new();
@@ -125,6 +137,11 @@ fn openings(config: &Config) -> Vec<String> {
     say(
         config.rate_limit.failures.is_none(),
         "refused credentials are not limited (failures = \"off\")".to_owned(),
+    );
+    say(config.signin.enabled, sign_in(config));
+    say(
+        config.signin.enabled && config.rate_limit.sign_in.is_none(),
+        "attempts to sign in are not limited (sign_in = \"off\")".to_owned(),
     );
     let unlimited = named(config, |route| route.max_body == MaxBody::Unlimited);
     say(unlimited != "none", format!("routes with bodies of any size: {unlimited}"));

@@ -13,7 +13,7 @@ use super::redirect::login_path;
 use super::state::{By, Code, Second, Start, State, Step, Using};
 use super::texts::Key;
 use super::{Answer, Desk, Trouble, member, see_other, user};
-use crate::access::authn::Fresh;
+use crate::access::authn::{Fresh, Proved};
 use crate::access::rejection::{self, Rejection};
 use crate::clock;
 use crate::config::{Secret, SigninMethod, Vertical};
@@ -76,7 +76,7 @@ pub(super) async fn show(desk: &Desk<'_>, query: &Fields<'_>) -> Result<Answer, 
     if returns >= MOST_RETURNS {
         return Ok(circle(desk, who.is_some()));
     }
-    let at_home = |who: &crate::access::authn::Proved| {
+    let at_home = |who: &Proved| {
         organization.is_none_or(|asked| {
             who.word.identity.organization.as_ref().is_some_and(|it| it.id == asked || it.slug == asked)
         })

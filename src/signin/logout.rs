@@ -3,7 +3,7 @@
 //! What holds: a GET only asks; a POST counts from this very origin alone, so an application may
 //! have a button of its own, and no other site can sign anybody out (ATTACKS.md K21).
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 
 use super::form::Fields;
 use super::redirect::login_path;
@@ -34,7 +34,6 @@ async fn end(desk: &Desk<'_>, identity: &Identity) {
 }
 
 pub(super) async fn out(desk: &Desk<'_>, form: &Fields<'_>) -> Result<Answer, Rejection> {
-    debug_assert_eq!(desk.parts.method, Method::POST);
     // Whoever wants to leave leaves, whether or not it can be checked who it is. Stytch is asked to
     // end only what was proved to be a session.
     match desk.who().await {

@@ -56,17 +56,18 @@ pub(super) async fn try_code(
 /// Where a request came from.
 struct Came {
     address: String,
-    user_agent: String,
+    user_agent: Option<String>,
 }
 
 impl Came {
     fn by(desk: &Desk<'_>) -> Self {
         let agent = desk.parts.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
-        let user_agent = agent.unwrap_or_default().chars().take(MAX_USER_AGENT).collect();
+        let user_agent = agent.filter(|agent| !agent.is_empty());
+        let user_agent = user_agent.map(|agent| agent.chars().take(MAX_USER_AGENT).collect());
         Self { address: desk.client.address.to_string(), user_agent }
     }
 
     fn attributes(&self) -> Attributes<'_> {
-        Attributes { ip_address: &self.address, user_agent: &self.user_agent }
+        Attributes { ip_address: &self.address, user_agent: self.user_agent.as_deref() }
     }
 }

@@ -23,7 +23,8 @@ pub struct MemberStep<'a> {
 #[derive(Clone, Copy)]
 pub struct Attributes<'a> {
     pub ip_address: &'a str,
-    pub user_agent: &'a str,
+    /// None where the browser names none.
+    pub user_agent: Option<&'a str>,
 }
 
 impl Client {
@@ -206,7 +207,10 @@ impl Client {
             "method_id": method_id,
             "code": code,
             "attributes": attributes.body(),
-            "options": { "ip_match_required": false, "user_agent_match_required": true },
+            "options": {
+                "ip_match_required": false,
+                "user_agent_match_required": attributes.user_agent.is_some(),
+            },
             "session_duration_minutes": minutes,
         });
         self.post("/v1/otps/authenticate", with_session(body, session)).await
@@ -242,10 +246,8 @@ impl MemberStep<'_> {
 
 impl Attributes<'_> {
     fn body(self) -> Map<String, Value> {
-        Map::from_iter([
-            ("ip_address".to_owned(), json!(self.ip_address)),
-            ("user_agent".to_owned(), json!(self.user_agent)),
-        ])
+        let agent = self.user_agent.map(|agent| ("user_agent".to_owned(), json!(agent)));
+        [("ip_address".to_owned(), json!(self.ip_address))].into_iter().chain(agent).collect()
     }
 }
 

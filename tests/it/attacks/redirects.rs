@@ -88,15 +88,7 @@ async fn k09_another_port_is_another_place() {
         let mut browser = Browser::new(&world);
         let page = browser.open(&format!("/_stytch/login?return_to={}", escaped(target))).await;
         assert_eq!(to_the_end(&mut browser, &page).await.response.header("location"), Some(expected));
-        if attempt_limit_is_near(&world) {
-            break;
-        }
     }
-}
-
-/// A recipient gets six codes.
-fn attempt_limit_is_near(world: &World) -> bool {
-    world.emulator.outbox("ben@acme.example").len() >= 6
 }
 
 #[tokio::test]
