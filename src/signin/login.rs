@@ -168,10 +168,13 @@ pub(super) fn with_target(desk: &Desk<'_>, state: &State, page: &Page) -> Answer
 }
 
 fn second_page(desk: &Desk<'_>, ticket: Ticket<'_>, second: &Second, notice: Option<Key>) -> Page {
+    if second.using == Using::Enrol {
+        return desk.view().enrol(ticket, notice);
+    }
     let phone = second.phone.as_deref().map(form::covered);
     let using = match second.using {
         Using::Sms if second.sent_at.is_none() => page::Using::SmsUnsent,
-        Using::Sms => page::Using::Sms,
+        Using::Sms | Using::Enrol => page::Using::Sms,
         Using::App => page::Using::App,
         Using::RecoveryCode => page::Using::RecoveryCode,
     };
@@ -198,7 +201,7 @@ pub(super) async fn take(desk: &Desk<'_>, form: &Fields<'_>) -> Result<Answer, R
         (Step::Choose { intermediate }, "choose") => {
             member::choose(desk, intermediate, form.text("organization")).await
         }
-        (Step::Second(second), action) => member::second(desk, second, action, form.text("code")).await,
+        (Step::Second(second), _) => member::second(desk, second, form).await,
         _ => Next::Stale,
     };
     Ok(go_on(desk, form.text("flow"), &state, next))

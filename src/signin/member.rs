@@ -1,12 +1,12 @@
 //! B2B: how a member gets into an organization (REFERENCE.md 7.2 to 7.4).
 
-use super::form;
+use super::form::{self, Fields};
 use super::login::{MAX_FAILURES, Next, RESEND_AFTER, SignedIn};
 use super::state::{Second, Start, Step, Using};
 use super::texts::Key;
 use super::{Desk, Trouble};
 use crate::stytch::MemberStep;
-use crate::stytch::types::{Discovered, MemberLogin, MfaRequired, PrimaryRequired};
+use crate::stytch::types::{Discovered, MemberLogin, MfaRequired, Named, PrimaryRequired};
 
 /// Sends a code to an address: for one organization, or to find out which there are.
 pub(super) async fn send(desk: &Desk<'_>, start: &Start, email: &str) -> Result<(), Trouble> {
@@ -119,7 +119,8 @@ pub(super) fn after(desk: &Desk<'_>, login: MemberLogin, by: &'static str) -> Ne
     let options = required.member_options.as_ref();
     let phone = options.and_then(|options| options.mfa_phone_number.clone());
     let app = options.is_some_and(|options| options.totp_registration_id.is_some());
-    if phone.is_none() && !app {
+    let enrolling = phone.is_none() && !app;
+    if enrolling && !takes_phones(&organization) {
         let name = organization.organization_name;
         return Next::End(Key::Enrol, desk.spoken.filled(Key::EnrolText, &[("organization", &name)]));
     }
@@ -127,13 +128,19 @@ pub(super) fn after(desk: &Desk<'_>, login: MemberLogin, by: &'static str) -> Ne
         intermediate,
         organization: organization.organization_id,
         member: login.member_id,
-        using: first_choice(&required, app),
+        using: if enrolling { Using::Enrol } else { first_choice(&required, app) },
+        enrolling,
         sent_at: was_texted(&required).then(crate::clock::unix_millis),
         phone,
         app,
         failures: 0,
     };
     Next::Step(Step::Second(second), None)
+}
+
+fn takes_phones(organization: &Named) -> bool {
+    organization.mfa_methods != "RESTRICTED"
+        || organization.allowed_mfa_methods.iter().any(|method| method == "sms_otp")
 }
 
 fn was_texted(required: &MfaRequired) -> bool {
@@ -155,14 +162,23 @@ fn another_method(desk: &Desk<'_>, start: Start, name: &str, primary: &PrimaryRe
 }
 
 /// The second factor: a code, or another way to give one.
-pub(super) async fn second(desk: &Desk<'_>, step: &Second, action: &str, code: &str) -> Next {
+pub(super) async fn second(desk: &Desk<'_>, step: &Second, form: &Fields<'_>) -> Next {
     let using = |using| Next::Step(Step::Second(Second { using, ..step.clone() }), None);
-    match action {
+    match form.text("action") {
+        "phone" if step.using == Using::Enrol => enrol(desk, step, form.text("phone")).await,
         "sms" if step.phone.is_some() => text(desk, step).await,
         "app" if step.app => using(Using::App),
         "recovery" if step.app => using(Using::RecoveryCode),
-        "code" => try_second(desk, step, code).await,
+        "code" => try_second(desk, step, form.text("code")).await,
         _ => Next::Stale,
+    }
+}
+
+/// Names the phone that is to become the second factor.
+async fn enrol(desk: &Desk<'_>, step: &Second, number: &str) -> Next {
+    match form::phone(number) {
+        Some(phone) => text(desk, &Second { phone: Some(phone), ..step.clone() }).await,
+        None => Next::Step(Step::Second(step.clone()), Some(Key::InvalidPhone)),
     }
 }
 
@@ -184,7 +200,11 @@ async fn text(desk: &Desk<'_>, step: &Second) -> Next {
         Ok(_) => with(Some(crate::clock::unix_millis()), step.sent_at.map(|_| Key::Resent)),
         Err(Trouble::Refused(reason)) => {
             desk.audit("send_refused", None, &reason);
-            Next::Stale
+            if !(step.enrolling && reason.starts_with("invalid_phone_number")) {
+                return Next::Stale;
+            }
+            let again = Second { using: Using::Enrol, phone: None, ..step.clone() };
+            Next::Step(Step::Second(again), Some(Key::InvalidPhone))
         }
         Err(trouble) => Next::Again(trouble),
     }
@@ -233,5 +253,6 @@ fn as_call(step: &Second) -> MemberStep<'_> {
         organization_id: &step.organization,
         member_id: &step.member,
         intermediate_session_token: &step.intermediate,
+        enrolling: step.phone.as_deref().filter(|_| step.enrolling),
     }
 }

@@ -165,18 +165,32 @@ impl<'a> View<'a> {
                 }
             }
             @if email && phone { p.or { (self.text(Key::Or)) } }
-            @if phone {
-                form method="post" action={ (self.base) "/login" } {
-                    (ticket.fields())
-                    label for="phone" { (self.text(Key::Phone)) }
-                    input #phone name="phone" type="tel" autocomplete="tel" required autofocus[!email]
-                        aria-describedby="phone-hint";
-                    p.hint #phone-hint { (self.text(Key::PhoneHint)) }
-                    button.second[email] name="action" value="phone" { (self.text(Key::SendByPhone)) }
-                }
-            }
+            @if phone { (self.phone_form(ticket, email)) }
         };
         Page { title: self.spoken.filled(Key::SignInTo, &[("product", self.product)]), body }
+    }
+
+    fn phone_form(&self, ticket: Ticket<'_>, is_second: bool) -> Markup {
+        html! {
+            form method="post" action={ (self.base) "/login" } {
+                (ticket.fields())
+                label for="phone" { (self.text(Key::Phone)) }
+                input #phone name="phone" type="tel" autocomplete="tel" required autofocus[!is_second]
+                    aria-describedby="phone-hint";
+                p.hint #phone-hint { (self.text(Key::PhoneHint)) }
+                button.second[is_second] name="action" value="phone" { (self.text(Key::SendByPhone)) }
+            }
+        }
+    }
+
+    /// Asks for a phone that is to become the second factor.
+    pub(super) fn enrol(&self, ticket: Ticket<'_>, notice: Option<Key>) -> Page {
+        let body = html! {
+            p { (self.text(Key::EnrolPhone)) }
+            (self.notice(notice))
+            (self.phone_form(ticket, false))
+        };
+        Page { title: self.text(Key::SecondFactor).to_owned(), body }
     }
 
     /// Asks for the code that was sent to an address.

@@ -96,6 +96,9 @@ pub struct Second {
     pub member: String,
     pub phone: Option<String>,
     pub app: bool,
+    /// Whether the phone becomes a second factor by the code that is sent to it.
+    #[serde(default)]
+    pub enrolling: bool,
     pub using: Using,
     /// When a code was texted, unix milliseconds.
     pub sent_at: Option<i64>,
@@ -104,6 +107,8 @@ pub struct Second {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Using {
+    /// A number is still to be named.
+    Enrol,
     Sms,
     App,
     RecoveryCode,

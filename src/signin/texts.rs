@@ -77,6 +77,7 @@ keys! {
     UseSms = "use_sms",
     UseApp = "use_app",
     UseRecovery = "use_recovery",
+    EnrolPhone = "enrol_phone",
     Enrol = "enrol",
     EnrolText = "enrol_text",
     Stale = "stale",

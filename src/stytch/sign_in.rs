@@ -17,6 +17,8 @@ pub struct MemberStep<'a> {
     pub organization_id: &'a str,
     pub member_id: &'a str,
     pub intermediate_session_token: &'a str,
+    /// The number of a phone that is to become the member's second factor.
+    pub enrolling: Option<&'a str>,
 }
 
 /// How somebody who signs in came, for Stytch's own judgement of risk.
@@ -102,6 +104,7 @@ impl Client {
     pub async fn member_sms_send(&self, step: &MemberStep<'_>, locale: Option<&str>) -> Result<Done, Error> {
         let mut body = step.body();
         body["locale"] = json!(locale);
+        body["mfa_phone_number"] = json!(step.enrolling);
         self.post("/v1/b2b/otps/sms/send", body).await
     }
 
@@ -145,6 +148,7 @@ impl Client {
         let mut body = step.body();
         body[name] = json!(code);
         body["session_duration_minutes"] = json!(minutes);
+        body["set_mfa_enrollment"] = json!(step.enrolling.map(|_| "enroll"));
         self.post(path, body).await
     }
 

@@ -75,12 +75,15 @@ pub struct MemberLogin {
     pub primary_required: Option<PrimaryRequired>,
 }
 
-/// An organization, as far as it is shown to people.
+/// An organization, as far as it is shown to people, and what second factors it takes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Named {
     pub organization_id: String,
     pub organization_name: String,
+    /// `RESTRICTED` to those below, or `ALL_ALLOWED`.
+    pub mfa_methods: String,
+    pub allowed_mfa_methods: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]

@@ -1,5 +1,8 @@
 //! Redirects, sign-in, CSRF and logout (ATTACKS.md section 11).
 
+use stytch_gateway::config::Secret;
+use stytch_gateway::signin::state::{Sealer, Start, State, Step};
+
 use crate::signin::browser::{Browser, Page, escaped};
 use crate::signin::{MEMBERS, USERS};
 use crate::world::World;
@@ -154,6 +157,29 @@ async fn k17_each_tab_works_and_nothing_works_twice() {
     let again = browser.send_only(&one, &fields).await.status(400).says("no longer valid");
     assert!(again.text().contains("/_stytch/login?return_to=%2Fone"), "with a way to begin again");
     assert!(!browser.has_session());
+}
+
+#[tokio::test]
+async fn k17_what_is_older_than_ten_minutes_begins_again() {
+    let key = "0123456789abcdef0123456789abcdef";
+    let world =
+        World::with(&MEMBERS.replace("enabled = true", &format!("enabled = true\nstate_key = \"{key}\"")))
+            .await;
+    let sealer = Sealer::new(Some(&Secret::new(key))).unwrap();
+    let name = "stytch_gateway_flow_AAAAAAAAAAAA";
+    for (minutes, status) in [(9, 303), (11, 400)] {
+        let mut state = State::new("/reports".to_owned(), Step::Start(Start::default()));
+        state.made_at -= minutes * 60_000;
+        let sealed = sealer.seal(&state, "app.test", name).unwrap();
+        let mut browser = Browser::new(&world);
+        browser.jar.insert(name.to_owned(), (sealed, "/_stytch".to_owned()));
+        let fields = "action=email&email=ben%40acme.example&return_to=%2Freports";
+        let body = format!("flow=AAAAAAAAAAAA&token={}&{fields}", state.token);
+        let page = browser.post("/_stytch/login", &body, Some("http://app.test")).await.status(status);
+        if status == 400 {
+            page.says("older than ten minutes").says("/_stytch/login?return_to=%2Freports");
+        }
+    }
 }
 
 #[tokio::test]

@@ -237,3 +237,30 @@ async fn pages_speak_the_browser_s_language_and_the_operator_s() {
     world.reload(&custom).await.unwrap();
     Browser::new(&world).visit("/").await.says("Welcome to &lt;Example&gt;");
 }
+
+/// An organization that asks everybody for a second factor.
+const STRICT: &str = r#"
+[[organizations]]
+organization_slug = "acme"
+mfa_policy = "REQUIRED_FOR_ALL"
+[[members]]
+organization_id = "acme"
+email_address = "ben@acme.example"
+"#;
+
+#[tokio::test]
+async fn whoever_has_no_second_factor_adds_a_phone() {
+    let world = World::builder().seed(STRICT).with(MEMBERS).start().await;
+    let mut browser = Browser::new(&world);
+    let page = browser.sign_in("/reports", "ben@acme.example").await.says("Add a mobile phone");
+    let page = browser.send(&page, &[("action", "phone"), ("phone", "12")]).await.says("check the number");
+    let page = browser.send(&page, &[("action", "phone"), ("phone", "+44 7700 900123")]).await;
+    let page = page.says("••• 23");
+    let code = browser.code("+447700900123");
+    let page = browser.send(&page, &[("action", "code"), ("code", &code)]).await.status(200);
+    assert_eq!(page.at, "/reports");
+    assert_eq!(session(&world, &browser).await["factors"], json!(["email_otp", "otp"]));
+    // From then on it is asked for.
+    let mut again = Browser::new(&world);
+    again.sign_in("/", "ben@acme.example").await.says("••• 23");
+}
