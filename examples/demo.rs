@@ -70,6 +70,14 @@ fn settings(arguments: &Arguments, emulator: &Emulator, application: SocketAddr)
         [identity.headers]
         Remote-User = "{{member.email_address}}"
 
+        [signin]
+        enabled = true
+        brand.name = "Sample application"
+
+        # Some browsers keep no secure cookies on plain http, not even on this machine.
+        [session.cookies]
+        secure = false
+
         [upstreams.legacy]
         url = "http://{application}"
 

@@ -11,11 +11,12 @@ use http::{HeaderMap, HeaderValue, Method, header};
 
 use self::authn::{Authn, Proved};
 pub use self::authz::Grant;
-use self::credential::Presented;
+use self::credential::{Presented, Token};
 use self::rejection::{Code, Rejection};
 use self::route::{Found, Match, Table};
 use crate::clock;
 use crate::config::{self, Auth, CorsPreflight, Route};
+use crate::stytch;
 
 pub mod authn;
 pub mod authz;
@@ -97,6 +98,34 @@ impl Gate {
     #[must_use]
     pub fn authn(&self) -> &Authn {
         &self.authn
+    }
+
+    /// Host and port of `server.public_url`.
+    #[must_use]
+    pub fn public_authority(&self) -> Option<&str> {
+        self.public_authority.as_deref()
+    }
+
+    /// Whose is it, apart from any route? For the gateway's own endpoints: nothing is let pass.
+    ///
+    /// # Errors
+    /// As [`Authn::verify`], and for malformed credentials.
+    pub async fn identify(&self, head: &RequestHead<'_>) -> Result<Option<Proved>, Rejection> {
+        let presented =
+            self.credentials(head).map_err(|rejection| self.authn.counted(rejection, head.client))?;
+        if presented.is_empty() {
+            return Ok(None);
+        }
+        self.authn.verify(&presented, head.client, head.received_at).await.map(Some)
+    }
+
+    /// A credential of the request's session, as Stytch takes it: the opaque one where there is
+    /// one, since it does not expire before the session does.
+    #[must_use]
+    pub fn session_credential(&self, head: &RequestHead<'_>) -> Option<stytch::Credential> {
+        let presented = self.credentials(head).ok()?;
+        let opaque = presented.iter().find(|one| matches!(one.token, Token::Opaque(_)));
+        opaque.or(presented.first()).map(|one| authn::session_question(one.token))
     }
 
     /// May this request pass? Four steps, in order: route, credential, identity, rules.

@@ -45,6 +45,8 @@ pub enum StartError {
     AccessLog(#[source] io::Error),
     #[error("a thread could not be started")]
     Thread(#[source] io::Error),
+    #[error("there is no randomness to seal the state of sign-ins with")]
+    Randomness(#[from] aws_lc_rs::error::Unspecified),
     #[error("stytch.api_url cannot be called")]
     Stytch(#[from] crate::stytch::Unusable),
 }
@@ -151,9 +153,10 @@ impl App {
         let config = Arc::new(self.loaded.config);
         let access_log = AccessLog::start(&config.telemetry.access_log, Arc::clone(&self.metrics))
             .map_err(StartError::AccessLog)?;
-        let mut control = Control::new(Arc::clone(&self.metrics), self.readiness.clone(), &config);
+        let mut control = Control::new(Arc::clone(&self.metrics), self.readiness.clone(), &config)?;
         let shared = control.connect(&config)?;
-        let orders = Orders { config: Arc::clone(&config), shared, phase: Phase::Serving };
+        let signin = control.sign_in(&config)?;
+        let orders = Orders { config: Arc::clone(&config), shared, signin, phase: Phase::Serving };
         let (orders, receiver) = watch::channel(orders);
         let gauge = Arc::new(Gauge::default());
         let via = Arc::new(Via::default());
@@ -325,6 +328,10 @@ impl Running {
             Ok(shared) => shared,
             Err(error) => return self.control.rejected(&error),
         };
+        let signin = match self.control.sign_in(&config) {
+            Ok(signin) => signin,
+            Err(error) => return self.control.rejected(&error),
+        };
         if old.telemetry.access_log != config.telemetry.access_log
             && let Err(error) = self.access_log.reopen(&config.telemetry.access_log)
         {
@@ -338,6 +345,7 @@ impl Running {
         self.orders.send_modify(|orders| {
             orders.config = config;
             orders.shared = shared;
+            orders.signin = signin;
         });
     }
 

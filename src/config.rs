@@ -16,10 +16,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::access::authz::rules::Rules;
+use crate::access::host::Authority;
 use crate::access::route::{HostPattern, PathPattern, Table};
 use crate::identity::assertion;
 use crate::identity::template::Template;
 use crate::protected_resource::Announced;
+use crate::signin::texts::Texts;
 
 mod access;
 mod environment;
@@ -69,6 +71,7 @@ pub struct Config {
     pub ext_authz: Option<ExtAuthz>,
     pub rate_limit: RateLimit,
     pub telemetry: Telemetry,
+    pub signin: Signin,
     /// Every file whose change may change this configuration: settings and secrets.
     pub watched: Vec<PathBuf>,
 }
@@ -272,6 +275,20 @@ pub struct Route {
     pub cors_preflight: CorsPreflight,
     /// Whether `%2F` may stand in the path (`encoded_slashes = "keep"`).
     pub encoded_slashes: bool,
+    /// Whether a browser without a session is sent to the sign-in page.
+    pub sign_in: bool,
+}
+
+/// What a browser without a session gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum OnUnauthenticated {
+    #[serde(rename = "auto")]
+    Auto,
+    #[serde(rename = "sign_in")]
+    SignIn,
+    #[serde(rename = "401")]
+    Unauthorized,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -317,8 +334,49 @@ pub struct Rate {
 pub struct RateLimit {
     /// Refused credentials, for each client address. None: no limit.
     pub failures: Option<Rate>,
+    /// Attempts to sign in, for each client address. None: no limit.
+    pub sign_in: Option<Rate>,
     /// Events allowed at once; by default as many as the rate counts.
     pub burst: Option<u32>,
+}
+
+/// The pages on which people sign in.
+#[derive(Debug, Clone)]
+pub struct Signin {
+    pub enabled: bool,
+    /// What the gateway's own endpoints are under, enabled or not. Without a slash at the end.
+    pub base_path: String,
+    pub methods: Vec<SigninMethod>,
+    /// Of a new session, in the unit that Stytch takes.
+    pub session_minutes: u32,
+    pub brand: Brand,
+    pub texts: Arc<Texts>,
+    /// Hosts other than the request's own that one may return to.
+    pub redirects: Vec<Authority<'static>>,
+    /// None: one is made at the start.
+    pub state_key: Option<Secret>,
+}
+
+/// How the sign-in pages look.
+#[derive(Debug, Clone, Default)]
+pub struct Brand {
+    /// None: the host.
+    pub name: Option<String>,
+    /// Red, green and blue.
+    pub accent: Option<[u8; 3]>,
+}
+
+/// A way to sign in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline, extend("x-later" = ["whatsapp_otp", "magic_link", "oauth", "sso"]))]
+pub enum SigninMethod {
+    EmailOtp,
+    SmsOtp,
+    WhatsappOtp,
+    MagicLink,
+    Oauth,
+    Sso,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -13,15 +13,14 @@ use crate::access::rejection::{Code, Rejection};
 use crate::config::Config;
 use crate::passage::{Arrival, Asked};
 use crate::reply::Reply;
+use crate::signin::{self, Place};
 
 mod auth;
 mod keys;
 mod webhook;
 
-/// Where the gateway's own pages and endpoints live.
-pub(crate) const BASE: &str = "/_stytch";
-/// What Envoy puts before the path of the request it asks about.
-const EXT_AUTHZ: &str = "/_stytch/auth/ext_authz";
+/// What Envoy puts before the path of the request it asks about, under the base path.
+const EXT_AUTHZ: &str = "/auth/ext_authz";
 
 /// What a reserved path is for. Each has a file of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +39,8 @@ pub enum Endpoint {
     Webhook,
     /// Nothing stands there: 404, and never an upstream's to answer.
     Nothing,
+    /// A page for people, or what stands behind one.
+    SignIn(Place),
 }
 
 /// A request for a reserved path.
@@ -64,19 +65,30 @@ impl Visit {
 
 impl Endpoint {
     /// What they count under.
-    pub const LABELS: [&'static str; 4] =
-        ["/.well-known/oauth-protected-resource", "_auth", "_keys", "_webhook"];
+    pub const LABELS: [&'static str; 8] = [
+        "/.well-known/oauth-protected-resource",
+        "_auth",
+        "_keys",
+        "_webhook",
+        "_login",
+        "_logout",
+        "_session",
+        "_organizations",
+    ];
 
     fn at(path: &str, config: &Config) -> Option<Self> {
-        if !is_reserved(path) {
-            return None;
-        }
-        Some(match &path[BASE.len()..] {
+        let below = below(&config.signin.base_path, path)?;
+        let has_pages = config.signin.enabled;
+        Some(match below {
             "/auth" if config.forward_auth => Self::Auth,
             "/auth/redirect" if config.forward_auth => Self::AuthRedirect,
             "/keys" if config.identity.assertion.is_some() => Self::Keys,
             "/webhook" if config.webhook.is_some() => Self::Webhook,
-            _ if config.forward_auth && is_below(path, EXT_AUTHZ) => Self::ExtAuthz,
+            "/login" if has_pages => Self::SignIn(Place::Login),
+            "/logout" if has_pages => Self::SignIn(Place::Logout),
+            "/session" if has_pages => Self::SignIn(Place::Session),
+            "/organizations" if has_pages => Self::SignIn(Place::Organizations),
+            _ if config.forward_auth && is_below(below, EXT_AUTHZ) => Self::ExtAuthz,
             _ => Self::Nothing,
         })
     }
@@ -90,6 +102,10 @@ impl Endpoint {
             Self::Keys => Some("_keys"),
             Self::Webhook => Some("_webhook"),
             Self::Nothing => None,
+            Self::SignIn(Place::Login) => Some("_login"),
+            Self::SignIn(Place::Logout) => Some("_logout"),
+            Self::SignIn(Place::Session) => Some("_session"),
+            Self::SignIn(Place::Organizations) => Some("_organizations"),
         }
     }
 }
@@ -98,10 +114,16 @@ fn is_below(path: &str, prefix: &str) -> bool {
     path.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// Parameters are no part of the name for servers that know of them.
-fn is_reserved(path: &str) -> bool {
-    let ends = |rest: &str| rest.is_empty() || rest.starts_with(['/', ';']) || rest.starts_with("%3B");
-    path.strip_prefix(BASE).is_some_and(ends)
+/// Whether a path is one of the gateway's own, whatever stands there.
+fn is_reserved(path: &str, config: &Config) -> bool {
+    below(&config.signin.base_path, path).is_some()
+}
+
+/// What is left of a path under `signin.base_path`. Parameters are no part of the name for servers
+/// that know of them.
+fn below<'p>(base: &str, path: &'p str) -> Option<&'p str> {
+    let ends = |rest: &&str| rest.is_empty() || rest.starts_with(['/', ';']) || rest.starts_with("%3B");
+    path.strip_prefix(base).filter(ends)
 }
 
 /// Answers a request for a reserved path.
@@ -112,7 +134,10 @@ pub async fn serve(visit: Visit, arrival: Arrival, request: Request<Incoming>) -
         Endpoint::ResourceMetadata => resource_metadata::answer(&visit, begin(arrival), &request),
         // Until there are sign-in pages, there is nowhere to redirect to.
         Endpoint::Auth | Endpoint::AuthRedirect => auth::serve(visit, None, arrival, request).await,
-        Endpoint::ExtAuthz => auth::serve(visit, Some(EXT_AUTHZ), arrival, request).await,
+        Endpoint::ExtAuthz => {
+            let prefix = format!("{}{EXT_AUTHZ}", arrival.site.config.signin.base_path);
+            auth::serve(visit, Some(&prefix), arrival, request).await
+        }
         Endpoint::Keys => keys::serve(begin(arrival), request.method(), request.headers()),
         Endpoint::Webhook => {
             let passage = begin(arrival);
@@ -121,6 +146,10 @@ pub async fn serve(visit: Visit, arrival: Arrival, request: Request<Incoming>) -
         Endpoint::Nothing => {
             let rejection = Rejection::new(Code::NoRoute, "a reserved path");
             begin(arrival).refuse(&rejection, request.method(), request.headers())
+        }
+        Endpoint::SignIn(place) => {
+            let passage = begin(arrival);
+            signin::serve(place, &visit, passage, request).await
         }
     }
 }
@@ -141,7 +170,7 @@ mod tests {
             ("/app/_stytch", false),
             ("/", false),
         ] {
-            assert_eq!(is_reserved(path), reserved, "{path}");
+            assert_eq!(below("/_stytch", path).is_some(), reserved, "{path}");
         }
     }
 }

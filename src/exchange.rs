@@ -94,12 +94,6 @@ impl Exchange {
         }
     }
 
-    /// Answered by the gateway itself, whoever asks.
-    pub fn public(&mut self) {
-        self.decided = Some(Instant::now());
-        self.decision = Decision::Public;
-    }
-
     /// Goes on to its upstream, now that it was let pass.
     pub const fn forwarded(&mut self) {
         self.forwarded = self.decided;

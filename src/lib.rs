@@ -26,6 +26,7 @@ pub mod client;
 pub mod identity;
 pub mod protected_resource;
 pub mod reply;
+pub mod signin;
 pub mod site;
 pub mod upstream;
 

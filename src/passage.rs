@@ -112,6 +112,24 @@ impl Passage {
         self.own(response)
     }
 
+    /// Turned back like a refusal, and told where to sign in.
+    #[must_use]
+    pub fn send_to_sign_in(
+        mut self,
+        rejection: &Rejection,
+        location: HeaderValue,
+        headers: &HeaderMap,
+    ) -> Response<Reply> {
+        self.exchange.refused(rejection);
+        let mut response = Response::new(Bytes::new());
+        *response.status_mut() = StatusCode::SEE_OTHER;
+        let answer = response.headers_mut();
+        answer.insert(header::LOCATION, location);
+        answer.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        self.forget_refused(rejection, headers, answer);
+        self.own(response)
+    }
+
     /// Makes the browser that sent a refused credential as a cookie forget it.
     pub fn forget_refused(&self, rejection: &Rejection, sent: &HeaderMap, answer: &mut HeaderMap) {
         let session = &self.exchange.site.config.session;

@@ -29,6 +29,7 @@ use crate::passage::{Arrival, Asked, Passage};
 use crate::reply::{self, Form, Reply};
 use crate::server::record::{BodyState, Record};
 use crate::server::worker::Worker;
+use crate::signin::redirect;
 use crate::site::Site;
 use crate::upstream::body::Outgoing;
 use crate::upstream::{self, Failure, Order};
@@ -118,8 +119,17 @@ impl Door {
                 passage.exchange.granted(&grant);
                 self.forward(&parts, body, &grant, rewritten, passage).await
             }
-            Err(rejection) => passage.refuse(&rejection, &parts.method, &parts.headers),
+            Err(rejection) => self.turn_back(&rejection, &parts, passage),
         })
+    }
+
+    /// To the sign-in page where that is the answer, else with the refusal.
+    fn turn_back(&self, rejection: &Rejection, parts: &Parts, passage: Passage) -> Response<Reply> {
+        let config = &passage.site().config;
+        match redirect::after(rejection, config, &parts.method, &parts.headers, &parts.uri) {
+            Some(location) => passage.send_to_sign_in(rejection, location, &parts.headers),
+            None => passage.refuse(rejection, &parts.method, &parts.headers),
+        }
     }
 
     async fn judge(&self, parts: &Parts, body: &Incoming, target: Target<'_>, passage: &Passage) -> Judged {

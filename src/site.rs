@@ -13,6 +13,7 @@ use crate::endpoints::Endpoint;
 use crate::identity::assertion::{self, Signer};
 use crate::identity::owned::Owned;
 use crate::metrics::{self, Metrics, RouteCounts};
+use crate::signin;
 use crate::upstream::Upstream;
 
 /// The roles that a permission check named (DESIGN.md section 5).
@@ -26,6 +27,8 @@ pub struct Site {
     signer: Option<Signer>,
     upstreams: Vec<Upstream>,
     counts: Vec<Arc<RouteCounts>>,
+    /// None where sign-in is switched off.
+    pub signin: Option<Arc<signin::Common>>,
     /// In the order of [`Endpoint::LABELS`].
     endpoint_counts: Vec<Arc<RouteCounts>>,
 }
@@ -35,6 +38,7 @@ impl Site {
     pub fn new(
         config: Arc<Config>,
         shared: authn::Shared,
+        signin: Option<Arc<signin::Common>>,
         metrics: &Metrics,
         worker: &Arc<metrics::Worker>,
         clock: &Rc<CoarseClock>,
@@ -56,7 +60,7 @@ impl Site {
         let counts = config.routes.iter().map(|route| metrics.route(&route.name)).collect();
         let endpoint_counts = Endpoint::LABELS.iter().map(|label| metrics.route(label)).collect();
         let (gate, owned) = (Gate::new(&config, authn), Rc::new(owned));
-        Rc::new(Self { gate, config, owned, signer, upstreams, counts, endpoint_counts })
+        Rc::new(Self { gate, config, owned, signer, upstreams, counts, signin, endpoint_counts })
     }
 
     #[must_use]

@@ -21,9 +21,11 @@ use serde::{Deserialize, Serialize};
 use crate::config::Secret;
 
 pub mod error;
+mod sign_in;
 pub mod types;
 
 pub use error::Error;
+pub use sign_in::{Attributes, MemberStep};
 use types::{
     Authenticated, AuthorizationCheck, ErrorBody, Introspected, Jwks, OrganizationPolicy, ProjectPolicy,
 };
@@ -220,6 +222,15 @@ impl Client {
         &self,
         request: Result<Request<Full<Bytes>>, http::Error>,
     ) -> Result<T, Error> {
+        self.call_refusing(request, &error::OF_SESSIONS).await
+    }
+
+    /// `refusals` are the names of what is a refusal of this call.
+    async fn call_refusing<T: DeserializeOwned>(
+        &self,
+        request: Result<Request<Full<Bytes>>, http::Error>,
+        refusals: &[&str],
+    ) -> Result<T, Error> {
         let mut request = request.map_err(Error::Request)?;
         request.headers_mut().insert(
             header::USER_AGENT,
@@ -237,7 +248,12 @@ impl Client {
         if status == StatusCode::OK {
             return serde_json::from_slice(&body).map_err(Error::Shape);
         }
-        Err(Error::from_answer(status, retry_after, serde_json::from_slice::<ErrorBody>(&body).ok()))
+        Err(Error::from_answer(
+            status,
+            retry_after,
+            serde_json::from_slice::<ErrorBody>(&body).ok(),
+            refusals,
+        ))
     }
 }
 

@@ -104,6 +104,63 @@ async fn a_browser_gets_a_page() {
     demo.stop().await.unwrap();
 }
 
+/// Goes to a path as a browser does, with a form or without, and on to where that leads.
+async fn browse(demo: &Demo, jar: &mut Vec<(String, String)>, path: &str, form: Option<String>) -> String {
+    let (mut path, mut form) = (path.to_owned(), form);
+    for _redirect in 0..5 {
+        let cookies: Vec<String> = jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mut request = http::Request::get(format!("http://{}{path}", demo.gateway))
+            .header("accept", "text/html")
+            .header("cookie", cookies.join("; "));
+        if form.is_some() {
+            let origin = format!("http://{}", demo.gateway);
+            let kind = "application/x-www-form-urlencoded";
+            request = request.method("POST").header("origin", origin).header("content-type", kind);
+        }
+        let body = Full::new(Bytes::from(form.take().unwrap_or_default()));
+        let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+        let response = client.request(request.body(body).unwrap()).await.unwrap();
+        for cookie in response.headers().get_all("set-cookie") {
+            let pair = cookie.to_str().unwrap().split(';').next().unwrap();
+            let (name, value) = pair.split_once('=').unwrap();
+            jar.retain(|(known, _)| known != name);
+            jar.push((name.to_owned(), value.to_owned()));
+        }
+        let Some(location) = response.headers().get("location") else {
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            return String::from_utf8(body.to_vec()).unwrap();
+        };
+        path = location.to_str().unwrap().to_owned();
+    }
+    panic!("no end of redirects, the last to {path}");
+}
+
+/// The first form of a page, with these fields.
+fn filled(page: &str, fields: &str) -> Option<String> {
+    let hidden = page.split("</form>").next().unwrap().split("type=\"hidden\"").skip(1).map(|input| {
+        let of = |name: &str| input.split(&format!(" {name}=\"")).nth(1).unwrap().split('"').next().unwrap();
+        format!("{}={}&", of("name"), of("value"))
+    });
+    Some(hidden.collect::<String>() + fields)
+}
+
+#[tokio::test]
+async fn ana_signs_in_and_the_application_hears_of_her_role() {
+    let demo = Demo::start(&anywhere()).await.unwrap();
+    let mut jar = Vec::new();
+    let page = browse(&demo, &mut jar, "/reports", None).await;
+    let form = filled(&page, "action=email&email=ana%40acme.example");
+    let page = browse(&demo, &mut jar, "/_stytch/login", form).await;
+    let code = demo.emulator.outbox(EMAIL)[0].code.clone().unwrap();
+    let page =
+        browse(&demo, &mut jar, "/_stytch/login", filled(&page, &format!("action=code&code={code}"))).await;
+    let acme = demo.emulator.organization_id(ORGANIZATION).unwrap();
+    let form = filled(&page, &format!("organization={acme}"));
+    let page = browse(&demo, &mut jar, "/_stytch/login", form).await;
+    assert!(page.contains("GET /reports") && page.contains("admin"), "{page}");
+    demo.stop().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_taken_port_is_told_by_who_wants_it() {
     let taken = std::net::TcpListener::bind(local(0)).unwrap();

@@ -12,6 +12,8 @@ Allowed: {EMAIL} has a session at Stytch, and the application is told whose it i
 
     curl --cookie 'stytch_session_jwt={jwt}' http://{gateway}/reports
 
+In a browser: open http://{gateway}/reports, sign in as {EMAIL}, and find the code at {emulator}/emulator/
+
 Refused: nobody is signed in.
 
     curl -i http://{gateway}/reports

@@ -19,6 +19,7 @@ use quick_cache::unsync::Cache;
 use self::answer::SessionState;
 use self::changes::{Change, Taken};
 use self::memory::{Key, Sought, grown_as_needed};
+pub(super) use self::remote::session_question;
 pub use self::word::{Fresh, Word};
 use self::word::{Heard, Said};
 use super::authz::policies;
@@ -53,7 +54,6 @@ const REFRESH_AT: f64 = 0.7;
 const REFRESH_SPREAD: f64 = 0.2;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 const ENDED: &str = "Stytch refused the session a moment ago";
-const EXPIRED: &str = "the access token has expired";
 
 /// A proved identity, and how it was proved.
 pub struct Proved {
@@ -171,12 +171,19 @@ impl Authn {
         if let [credential] = presented.as_slice()
             && let Some(word) = self.remembered(credential.token.as_bytes())
             && self.passes(&word, now)
-            && may_come_from(&word, credential.source).is_ok()
+            && word.may_come_from(credential.source).is_ok()
         {
             self.refresh_ahead(&word, credential.token, now);
             return Ok(Proved { word, verification: Verification::Cache, source: credential.source });
         }
         self.verify_all(presented, client, now).await.map_err(|rejection| self.counted(rejection, client))
+    }
+
+    /// Ends a session on this replica, through whichever credential it comes.
+    pub fn end(&self, identity: &Identity) {
+        if identity.kind == Kind::Session {
+            self.shared.registry.revoke(identity, "");
+        }
     }
 
     /// Counts a refused credential against its client, who has had enough of them at some point.
@@ -216,15 +223,15 @@ impl Authn {
             let source = credential.source;
             match self.locally(credential.token, now).await? {
                 Local::Proved(word, verification) => {
-                    may_come_from(&word, source)?;
+                    word.may_come_from(source)?;
                     if proved.is_none() {
                         self.refresh_ahead(&word, credential.token, now);
                     }
                     proved = Some(agreeing(proved, Proved { word, verification, source })?);
                 }
                 Local::Old(word) => {
-                    may_come_from(&word, source)?;
-                    may_be_asked_about(&word, now)?;
+                    word.may_come_from(source)?;
+                    word.may_be_asked_about(now)?;
                     open.push((credential, Some(word)));
                 }
                 Local::Ended => failed = worse(failed, Rejection::new(Code::InvalidCredential, ENDED)),
@@ -381,7 +388,7 @@ impl Authn {
         let expires = verified.expires_at.saturating_mul(1000).saturating_add(leeway);
         let mut identity = verified.identity;
         if identity.kind != Kind::Session && now >= expires {
-            return Err(Rejection::new(Code::InvalidCredential, EXPIRED));
+            return Err(Rejection::new(Code::InvalidCredential, word::EXPIRED));
         }
         let state = self.shared.registry.state(&identity, &remote::text(jwt));
         let learned = state.profile().filter(|_| self.needs_profile);
@@ -448,30 +455,6 @@ impl Authn {
     fn refused_by(&self, token: &[u8], now: i64) -> Option<RefusedBy> {
         let refused = self.refused.borrow();
         refused.get(&self.hasher.hash_one(token)).filter(|(until, _)| now < *until).map(|(_, by)| *by)
-    }
-}
-
-/// Where an access token may come from is narrower than where a session may (DESIGN.md section 4).
-fn may_come_from(word: &Word, source: Source) -> Result<(), Rejection> {
-    match word.kind {
-        Kind::M2m | Kind::ConnectedApp if !source.takes_access_tokens() => {
-            Err(Rejection::new(Code::InvalidCredential, "an access token in a cookie or a query"))
-        }
-        Kind::Session | Kind::M2m | Kind::ConnectedApp => Ok(()),
-    }
-}
-
-/// Whether an old word could be made younger. An access token ends at its time, and of an M2M token
-/// Stytch tells nothing before that.
-fn may_be_asked_about(word: &Word, now: i64) -> Result<(), Rejection> {
-    match word.kind {
-        Kind::Session => Ok(()),
-        Kind::ConnectedApp if now < word.session_ends => Ok(()),
-        Kind::M2m if now < word.session_ends => Err(Rejection::new(
-            Code::InvalidCredential,
-            "the access token is of an organization that is gone",
-        )),
-        Kind::ConnectedApp | Kind::M2m => Err(Rejection::new(Code::InvalidCredential, EXPIRED)),
     }
 }
 

@@ -18,6 +18,7 @@ use crate::config::{self, Config};
 use crate::limiter::Limiter;
 use crate::metrics::{ConfigReload, Metrics};
 use crate::readiness::Readiness;
+use crate::signin;
 use crate::stytch::{self, Client};
 
 /// Holds on to what stays the same from one configuration to the next.
@@ -27,6 +28,7 @@ pub(crate) struct Control {
     limiter: Arc<Limiter>,
     registry: Arc<Registry>,
     changes: Arc<Changes>,
+    signin: Arc<signin::Lasting>,
     connected: Option<Connected>,
     /// Whether keys are fetched at once and then on schedule, or only when they are asked for.
     scheduled: bool,
@@ -78,22 +80,37 @@ impl Connected {
 }
 
 impl Control {
-    pub(crate) fn new(metrics: Arc<Metrics>, readiness: Readiness, config: &Config) -> Self {
-        let limiter = Arc::new(Limiter::new(&config.rate_limit));
-        Self {
+    /// # Errors
+    /// When there is no randomness.
+    pub(crate) fn new(
+        metrics: Arc<Metrics>,
+        readiness: Readiness,
+        config: &Config,
+    ) -> Result<Self, aws_lc_rs::error::Unspecified> {
+        Ok(Self {
             metrics,
             readiness,
-            limiter,
+            limiter: Arc::new(Limiter::new(&config.rate_limit)),
             registry: Arc::default(),
             changes: Arc::default(),
+            signin: Arc::new(signin::Lasting::new(&config.rate_limit)?),
             connected: None,
             scheduled: true,
-        }
+        })
     }
 
     /// For one request rather than a gateway: nothing is asked of Stytch unless it is needed.
     pub(crate) fn on_demand(self) -> Self {
         Self { scheduled: false, ..self }
+    }
+
+    /// The sign-in of a configuration that was connected.
+    pub(super) fn sign_in(
+        &self,
+        config: &Config,
+    ) -> Result<Option<Arc<signin::Common>>, aws_lc_rs::error::Unspecified> {
+        let Some(connected) = &self.connected else { return Ok(None) };
+        signin::Common::new(config, connected.client.clone(), &self.signin, &self.metrics)
     }
 
     /// The handles workers ask through. New tasks only where what they depend on has changed; the
@@ -180,6 +197,7 @@ impl Control {
 
     pub(super) fn applied(&self, old: &Config, config: &Config) {
         self.limiter.configure(&config.rate_limit);
+        self.signin.configure(&config.rate_limit);
         self.metrics.config_reload(ConfigReload::Applied);
         let (was, access) = (config::access_hash(old), config::access_hash(config));
         if was != access {

@@ -183,6 +183,7 @@ fn canonical_route(config: &Config, route: &Route) -> Value {
         max_body: _,
         cors_preflight,
         encoded_slashes,
+        sign_in: _,
     } = route;
     json!({
         "host": host.to_string(),

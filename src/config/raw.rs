@@ -12,21 +12,23 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::units::{CountLimit, OneOrMany, Period, RateLimit, Size, SizeLimit};
-use super::{Auth, CorsPreflight, LogFormat, SameSite, Vertical};
+use super::{Auth, CorsPreflight, LogFormat, OnUnauthenticated, SameSite, Vertical};
 
 mod assertion;
 mod later;
 mod route;
 mod rules;
 mod server;
+mod signin;
 mod upstream;
 mod webhook;
 
 pub(super) use assertion::{Assertion, Audience};
-pub(super) use later::{Cache, Signin};
+pub(super) use later::Cache;
 pub(super) use route::{EncodedSlashes, Route};
 pub(super) use rules::{Allow, Enforce, Kind, PermissionCheck};
 pub(super) use server::{Admin, ExtAuthz, ForwardAuth, Limits, Server};
+pub(super) use signin::{Brand, Signin};
 pub(super) use upstream::Upstream;
 pub(super) use webhook::Webhook;
 
@@ -57,7 +59,6 @@ pub(super) struct Raw {
     /// Logs and traces.
     pub(super) telemetry: Telemetry,
     /// Sign-in pages served by the gateway.
-    #[schemars(extend("x-later" = true))]
     pub(super) signin: Signin,
     /// Stytch's webhooks, to learn of changes at once.
     pub(super) webhook: Webhook,
@@ -245,8 +246,7 @@ impl Default for Identity {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RateLimits {
-    /// Attempts to sign in, for each client address.
-    #[schemars(extend("x-later" = true))]
+    /// Attempts to sign in, for each client address; `"off"` lifts the limit.
     pub(super) sign_in: RateLimit,
     /// Refused credentials, for each client address; `"off"` lifts the limit.
     pub(super) failures: RateLimit,

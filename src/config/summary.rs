@@ -6,7 +6,6 @@
 use super::access::access_hash;
 use super::units::Period;
 use super::{Assertion, Auth, Config, CorsPreflight, Listen, MaxBody, Route, SameSite};
-use crate::endpoints;
 
 /// One line for each thing an operator should know to be so.
 #[must_use]
@@ -28,7 +27,10 @@ pub fn summary(config: &Config) -> Vec<String> {
     ];
     lines.extend(assertions(config));
     lines.extend(
-        config.webhook.as_ref().map(|_| "events of Stytch's are taken at /_stytch/webhook".to_owned()),
+        config
+            .webhook
+            .as_ref()
+            .map(|_| format!("events of Stytch's are taken at {}/webhook", config.signin.base_path)),
     );
     lines.extend(ext_authz(config));
     lines.extend(openings(config));
@@ -39,7 +41,8 @@ fn assertions(config: &Config) -> Option<String> {
     let Assertion { header, keys, issuer, ttl, .. } = config.identity.assertion.as_ref()?;
     let (signing, ttl) = (keys.ids().first()?, Period(*ttl));
     Some(format!(
-        "assertions: {header}, issued by {issuer}, signed by key {signing}, valid for {ttl}; keys at /_stytch/keys"
+        "assertions: {header}, issued by {issuer}, signed by key {signing}, valid for {ttl}; keys at {}/keys",
+        config.signin.base_path
     ))
 }
 
@@ -129,6 +132,18 @@ pub(super) fn outage(config: &Config) -> String {
     format!("when Stytch cannot be reached: known sessions go on for {grace} beyond max_staleness, then 503")
 }
 
+fn sign_in(config: &Config) -> String {
+    let signin = &config.signin;
+    let hosts: Vec<String> = signin
+        .redirects
+        .iter()
+        .map(|host| host.port.map_or_else(|| host.host.to_string(), |port| format!("{}:{port}", host.host)))
+        .collect();
+    let elsewhere =
+        if hosts.is_empty() { String::new() } else { format!(", and back to {}", hosts.join(", ")) };
+    format!("people sign in at {}/login, on every host{elsewhere}", signin.base_path)
+}
+
 /// Choices that open something which is closed by default.
 fn openings(config: &Config) -> Vec<String> {
     let mut lines = Vec::new();
@@ -141,7 +156,7 @@ fn openings(config: &Config) -> Vec<String> {
         config.forward_auth,
         format!(
             "forward_auth: trusted proxies are told at {}/auth what may pass; what they forward is theirs to clean",
-            endpoints::BASE
+            config.signin.base_path
         ),
     );
     let asked = named(config, |route| route.upstream.is_none());
@@ -164,6 +179,11 @@ fn openings(config: &Config) -> Vec<String> {
     say(
         config.rate_limit.failures.is_none(),
         "refused credentials are not limited (failures = \"off\")".to_owned(),
+    );
+    say(config.signin.enabled, sign_in(config));
+    say(
+        config.signin.enabled && config.rate_limit.sign_in.is_none(),
+        "attempts to sign in are not limited (sign_in = \"off\")".to_owned(),
     );
     let unlimited = named(config, |route| route.max_body == MaxBody::Unlimited);
     say(unlimited != "none", format!("routes with bodies of any size: {unlimited}"));

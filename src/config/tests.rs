@@ -13,6 +13,7 @@ mod examples;
 mod layers;
 mod mistakes;
 mod random;
+mod signin;
 mod signing;
 
 /// In every test's settings, and in no message.

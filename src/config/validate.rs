@@ -20,6 +20,7 @@ mod rules;
 mod secret;
 mod server;
 mod session;
+mod signin;
 mod stytch;
 mod telemetry;
 mod upstream;
@@ -51,6 +52,7 @@ pub(super) fn config(raw: &Raw, findings: &mut Findings) -> Option<Config> {
     let rate_limit = telemetry::rate_limit(&raw.rate_limit, findings);
     let telemetry = telemetry::telemetry(&raw.telemetry, findings);
     connected_apps::connected_apps(&routes, raw, findings);
+    let signin = signin::signin(raw, findings);
     session::cookie_note(&raw.session.cookies, server.as_ref(), &mut findings.notes);
     if let Some(identity) = &mut identity {
         identity.assertion = assertion::assertion(raw, server.as_ref(), identity, &routes, findings);
@@ -74,6 +76,7 @@ pub(super) fn config(raw: &Raw, findings: &mut Findings) -> Option<Config> {
         ext_authz: ext_authz?,
         rate_limit: rate_limit?,
         telemetry: telemetry?,
+        signin: signin?,
         watched: Vec::new(),
     };
     findings.problems.is_empty().then_some(config)

@@ -68,7 +68,7 @@ async fn judge(original: &Original, headers: &mut HeaderMap, passage: &Passage) 
     if passage.site().owned.first_alias(headers).is_some() {
         return Err(Rejection::new(Code::SpoofedIdentity, "a header that only the gateway may set"));
     }
-    if super::is_reserved(&original.path) {
+    if super::is_reserved(&original.path, &passage.site().config) {
         return Err(Rejection::new(Code::NoRoute, "a reserved path, which is not the application's"));
     }
     original.restore(headers);

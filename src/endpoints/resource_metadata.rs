@@ -21,11 +21,11 @@ pub(super) fn answer(visit: &Visit, mut passage: Passage, request: &Request<Inco
     let site = passage.site().clone();
     let rejection = match (site.config.announced.find(&visit.host, &visit.path), request.method()) {
         (Some(Found::Document(document)), &Method::GET | &Method::HEAD) => {
-            passage.exchange.public();
+            passage.exchange.served();
             return passage.own(shown(document));
         }
         (Some(Found::Document(_)), &Method::OPTIONS) => {
-            passage.exchange.public();
+            passage.exchange.served();
             return passage.own(options());
         }
         (Some(Found::Document(_)), _) => {

@@ -14,13 +14,13 @@ use crate::access::authz::policies;
 use crate::access::authz::rules::Rules;
 use crate::access::credential::{Presented, Token};
 use crate::access::rejection::{Code, Rejection};
+use crate::app::StartError;
 use crate::app::control::Control;
 use crate::clock::CoarseClock;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::site::Site;
-use crate::stytch::Unusable;
 
 const FETCH: &str = "fetch the project's keys";
 
@@ -37,20 +37,20 @@ pub(super) struct Connected {
 type Unasked = Rc<RefCell<Vec<&'static str>>>;
 
 /// To be called on a runtime of one thread.
-pub(super) fn connect(mut config: Config, offline: bool) -> Result<Connected, Unusable> {
+pub(super) fn connect(mut config: Config, offline: bool) -> Result<Connected, StartError> {
     // Nobody comes after this request, so nothing needs to be ready for them.
     config.session.refresh_ahead = false;
     config.server.workers = 1;
     let config = Arc::new(config);
     let metrics = Metrics::new(1);
-    let mut control = Control::new(Arc::clone(&metrics), Readiness::new(), &config).on_demand();
+    let mut control = Control::new(Arc::clone(&metrics), Readiness::new(), &config)?.on_demand();
     let mut shared = control.connect(&config)?;
     let unasked = Unasked::default();
     if offline {
         take_down(&mut shared, &unasked);
     }
     let clock = Rc::<CoarseClock>::default();
-    let site = Site::new(config, shared.clone(), &metrics, &metrics.worker(0), &clock);
+    let site = Site::new(config, shared.clone(), None, &metrics, &metrics.worker(0), &clock);
     Ok(Connected { site, control, shared, unasked, offline })
 }
 

@@ -49,6 +49,19 @@ pub fn write_back(session: &Session, fresh: &Fresh, headers: &mut HeaderMap) {
     }
 }
 
+/// Sets both cookies to those of another session, and clears what may stand beside them: with a
+/// `Domain`, cookies of the same names that belong to the host alone.
+pub fn replace(session: &Session, fresh: &Fresh, headers: &mut HeaderMap) {
+    if session.cookies.domain.is_some() {
+        for name in [&session.cookie, &session.jwt_cookie] {
+            if let Ok(cookie) = HeaderValue::try_from(format!("{name}=; Path=/; Max-Age=0")) {
+                headers.append(header::SET_COOKIE, cookie);
+            }
+        }
+    }
+    write_back(session, fresh, headers);
+}
+
 /// Makes the browser forget both cookies, in both variants it may hold (REFERENCE.md section 9: a
 /// host-only and a domain cookie of one name can exist side by side).
 pub fn forget(session: &Session, headers: &mut HeaderMap) {

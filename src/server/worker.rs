@@ -31,6 +31,7 @@ use crate::metrics::{self, ConnectionRefusal, Decision, Metrics, Verification};
 use crate::proxy::ids::{Generator, Via};
 use crate::proxy::{Door, tunnel};
 use crate::reply;
+use crate::signin;
 use crate::site::Site;
 use crate::telemetry::access_log::{self, Lines};
 
@@ -47,6 +48,7 @@ const LOG_FLUSH: Ticks = 2;
 pub struct Orders {
     pub config: Arc<Config>,
     pub shared: authn::Shared,
+    pub signin: Option<Arc<signin::Common>>,
     pub phase: Phase,
 }
 
@@ -97,7 +99,8 @@ pub struct Parts {
 pub async fn run(mut parts: Parts) {
     let clock = Rc::new(CoarseClock::default());
     let orders = parts.orders.borrow_and_update().clone();
-    let site = Site::new(orders.config, orders.shared, &parts.all_metrics, &parts.metrics, &clock);
+    let site =
+        Site::new(orders.config, orders.shared, orders.signin, &parts.all_metrics, &parts.metrics, &clock);
     let worker = Rc::new(Worker {
         protocol: parts.protocol,
         site: RefCell::new(site),
@@ -146,7 +149,14 @@ impl Worker {
     }
 
     fn reload(&self, orders: Orders) {
-        let site = Site::new(orders.config, orders.shared, &self.all_metrics, &self.metrics, &self.clock);
+        let site = Site::new(
+            orders.config,
+            orders.shared,
+            orders.signin,
+            &self.all_metrics,
+            &self.metrics,
+            &self.clock,
+        );
         self.site.replace(site);
     }
 

@@ -40,7 +40,7 @@ pub enum Error {
 
 /// Refusals of a session (REFERENCE.md section 8). A name that is not here is not understood, and
 /// what is not understood is never a refusal.
-const REFUSALS: [&str; 12] = [
+pub(super) const OF_SESSIONS: [&str; 12] = [
     "session_not_found",
     "invalid_session_token",
     "unable_to_parse_session_jwt",
@@ -64,6 +64,52 @@ const NOT_PERMITTED: [&str; 3] = [
     "consumer_session_authorization_error",
 ];
 
+/// Refusals of what a person proves, or has not proved yet, when signing in (REFERENCE.md section 8).
+pub(super) const OF_SIGN_IN: [&str; 42] = [
+    "action_available_only_once_primary_authentication_is_met",
+    "action_not_allowed_email_domain_is_claimed",
+    "email_in_denylist",
+    "email_jit_provisioning_not_allowed",
+    "email_not_found",
+    "email_not_in_allowlist",
+    "inactive_email",
+    "insufficient_factors",
+    "insufficient_factors_for_session_exchange",
+    "intermediate_session_not_found",
+    "invalid_code",
+    "invalid_email",
+    "invalid_email_domain",
+    "invalid_email_for_jit_provisioning",
+    "invalid_intermediate_session_token_for_organization",
+    "invalid_method_id",
+    "invalid_phone_number",
+    "invalid_phone_number_country_code",
+    "invalid_recovery_code",
+    "invalid_session_token",
+    "invalid_totp_code",
+    "member_not_found",
+    "member_phone_number_not_found",
+    "no_active_recovery_code_backed_factor",
+    "operation_restricted_by_organization_auth_methods",
+    "operation_restricted_by_organization_mfa_methods",
+    "organization_not_found",
+    "otp_code_not_found",
+    "phone_number_not_found",
+    "recovery_code_used_as_totp_code",
+    "recovery_codes_not_found",
+    "retired_member_email",
+    "session_not_found",
+    "totp_code_already_authenticated",
+    "totp_code_used_as_recovery_code",
+    "totp_not_found",
+    "unable_to_auth_otp_code",
+    "unable_to_authenticate_recovery_code",
+    "unable_to_authenticate_totp",
+    "unable_to_parse_session_jwt",
+    "unsubscribed_phone_number",
+    "user_not_found",
+];
+
 const OWN_CREDENTIALS: [&str; 7] = [
     "unauthorized_credentials",
     "invalid_secret_authentication",
@@ -79,6 +125,7 @@ impl Error {
         status: StatusCode,
         retry_after: Option<Duration>,
         body: Option<ErrorBody>,
+        refusals: &[&str],
     ) -> Self {
         if status == StatusCode::TOO_MANY_REQUESTS {
             return Self::RateLimited { retry_after };
@@ -86,7 +133,7 @@ impl Error {
         match body {
             Some(body) if status.is_client_error() && body.status_code == status.as_u16() => {
                 let known = |names: &[&str]| names.contains(&body.error_type.as_str());
-                if known(&REFUSALS) {
+                if known(refusals) {
                     Self::Refused { error_type: body.error_type }
                 } else if known(&OWN_CREDENTIALS) {
                     Self::OwnCredentials { error_type: body.error_type }

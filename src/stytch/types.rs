@@ -152,3 +152,107 @@ pub struct ErrorBody {
     #[serde(alias = "error")]
     pub error_type: String,
 }
+
+/// How a member's sign-in stands (REFERENCE.md 7.3). What a call leaves out, or sends as `null` or
+/// an empty text, is `None`.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct MemberLogin {
+    pub member_id: String,
+    pub organization: Named,
+    #[serde(deserialize_with = "filled")]
+    pub session_token: Option<String>,
+    #[serde(deserialize_with = "filled")]
+    pub session_jwt: Option<String>,
+    pub member_session: Option<SessionFacts>,
+    #[serde(deserialize_with = "filled")]
+    pub intermediate_session_token: Option<String>,
+    pub mfa_required: Option<MfaRequired>,
+    pub primary_required: Option<PrimaryRequired>,
+}
+
+/// An organization, as far as it is shown to people, and what second factors it takes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Named {
+    pub organization_id: String,
+    pub organization_name: String,
+    /// `RESTRICTED` to those below, or `ALL_ALLOWED`.
+    pub mfa_methods: String,
+    pub allowed_mfa_methods: Vec<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct SessionFacts {
+    #[serde(alias = "member_session_id")]
+    pub session_id: String,
+    /// RFC 3339.
+    pub expires_at: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct MfaRequired {
+    /// None: the member has to enrol first.
+    pub member_options: Option<MfaOptions>,
+    /// `sms_otp` where a code is on its way already.
+    pub secondary_auth_initiated: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct MfaOptions {
+    #[serde(deserialize_with = "filled")]
+    pub mfa_phone_number: Option<String>,
+    #[serde(deserialize_with = "filled")]
+    pub totp_registration_id: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct PrimaryRequired {
+    pub allowed_auth_methods: Vec<String>,
+}
+
+/// What somebody who proved an address may choose among (REFERENCE.md 7.4).
+#[derive(Deserialize)]
+pub struct Discovered {
+    /// Absent where a session asked.
+    #[serde(default, deserialize_with = "filled")]
+    pub intermediate_session_token: Option<String>,
+    pub discovered_organizations: Vec<DiscoveredOrganization>,
+}
+
+#[derive(Deserialize)]
+pub struct DiscoveredOrganization {
+    #[serde(default)]
+    pub organization: Option<Named>,
+}
+
+/// Where a Consumer code was sent (REFERENCE.md 7.1).
+#[derive(Deserialize)]
+pub struct Sent {
+    #[serde(alias = "email_id", alias = "phone_id")]
+    pub method_id: String,
+}
+
+/// A Consumer user's sign-in (REFERENCE.md 7.1).
+#[derive(Deserialize)]
+pub struct UserLogin {
+    pub user_id: String,
+    #[serde(default, deserialize_with = "filled")]
+    pub session_token: Option<String>,
+    #[serde(default, deserialize_with = "filled")]
+    pub session_jwt: Option<String>,
+    #[serde(default)]
+    pub session: Option<SessionFacts>,
+}
+
+/// An answer of which only that it came matters.
+#[derive(Deserialize)]
+pub struct Done {}
+
+fn filled<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.filter(|text| !text.is_empty()))
+}

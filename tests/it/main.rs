@@ -27,6 +27,7 @@ mod program;
 mod properties;
 mod rules;
 mod sessions;
+mod signin;
 mod tidy;
 mod upstreams;
 mod webhook;

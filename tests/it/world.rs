@@ -304,6 +304,12 @@ impl World {
         self.ask_stytch("/v1/b2b/sessions/revoke", &body).await.expect(200);
     }
 
+    /// The same for a session of a user.
+    pub(crate) async fn revoke_user(&self, session: &Session) {
+        let body = json!({ "session_token": session.session_token });
+        self.ask_stytch("/v1/sessions/revoke", &body).await.expect(200);
+    }
+
     pub(crate) async fn ask_stytch(&self, path: &str, body: &Value) -> Response {
         let credentials = format!("{}:{}", self.emulator.project_id(), self.emulator.secret());
         let (credentials, body) = (BASE64_STANDARD.encode(credentials), body.to_string());

@@ -191,6 +191,11 @@ pub(super) fn question(token: Token<'_>, known: Option<&Word>) -> stytch::Creden
     }
 }
 
+/// What Stytch is asked of a session by itself.
+pub(in crate::access) fn session_question(token: Token<'_>) -> stytch::Credential {
+    question(token, None)
+}
+
 /// The credential that a question is about.
 pub(super) fn token_in(question: &stytch::Credential) -> Token<'_> {
     match question {

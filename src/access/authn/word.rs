@@ -8,10 +8,14 @@ use http::{HeaderName, HeaderValue};
 
 use super::answer::SessionState;
 use super::verdict::Granted;
+use crate::access::credential::Source;
+use crate::access::rejection::{Code, Rejection};
 use crate::config::Secret;
 use crate::identity::template::Template;
 use crate::identity::{Identity, Kind, assertion};
 use crate::telemetry::access_log;
+
+pub(super) const EXPIRED: &str = "the access token has expired";
 
 /// Stytch's word about one credential.
 pub struct Word {
@@ -92,6 +96,30 @@ impl Said {
 }
 
 impl Word {
+    /// Where an access token may come from is narrower than where a session may (DESIGN.md section 4).
+    pub(super) fn may_come_from(&self, source: Source) -> Result<(), Rejection> {
+        match self.kind {
+            Kind::M2m | Kind::ConnectedApp if !source.takes_access_tokens() => {
+                Err(Rejection::new(Code::InvalidCredential, "an access token in a cookie or a query"))
+            }
+            Kind::Session | Kind::M2m | Kind::ConnectedApp => Ok(()),
+        }
+    }
+
+    /// Whether an old word could be made younger. An access token ends at its time, and of an M2M
+    /// token Stytch tells nothing before that.
+    pub(super) fn may_be_asked_about(&self, now: i64) -> Result<(), Rejection> {
+        match self.kind {
+            Kind::Session => Ok(()),
+            Kind::ConnectedApp if now < self.session_ends => Ok(()),
+            Kind::M2m if now < self.session_ends => Err(Rejection::new(
+                Code::InvalidCredential,
+                "the access token is of an organization that is gone",
+            )),
+            Kind::ConnectedApp | Kind::M2m => Err(Rejection::new(Code::InvalidCredential, EXPIRED)),
+        }
+    }
+
     /// Whether the session can still be whose the word says.
     pub(super) fn is_alive(&self, now: i64) -> bool {
         now < self.session_ends && !self.state.is_revoked()

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::later::OnUnauthenticated;
 use super::rules::{Allow, Enforce, Kind};
-use super::{Auth, CorsPreflight, Period, SizeLimit};
+use super::{Auth, CorsPreflight, OnUnauthenticated, Period, SizeLimit};
 
 /// Which requests go where, and who may send them.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -50,8 +49,8 @@ pub(in crate::config) struct Route {
     pub(in crate::config) encoded_slashes: EncodedSlashes,
     /// Whether refusals are carried out, or only counted and logged.
     pub(in crate::config) enforce: Enforce,
-    /// What a browser without a session gets. Until sign-in pages are available, `"auto"` means the same as `"401"`.
-    #[schemars(extend("x-later" = ["sign_in"]))]
+    /// What a browser without a session gets: `"sign_in"` sends it to the sign-in page, `"auto"` does so where there
+    /// is one and a session would help. Everyone else gets 401.
     pub(in crate::config) on_unauthenticated: OnUnauthenticated,
 }
 

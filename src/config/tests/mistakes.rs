@@ -4,7 +4,7 @@ use super::super::summary;
 use super::{mistakes_of, outcome, settings};
 
 /// The mistakes of the smallest settings with `lines` in `section`, without their places.
-fn told(section: &str, lines: &str) -> Vec<String> {
+pub(super) fn told(section: &str, lines: &str) -> Vec<String> {
     let without_place = |line: String| line.split_once(": ").unwrap().1.to_owned();
     mistakes_of(&[&settings(section, lines)], &[]).into_iter().map(without_place).collect()
 }
@@ -541,12 +541,11 @@ fn what_is_not_available_yet_is_never_accepted_in_silence() {
     };
     later("[server.tls]", "cert = \"x\"\nkey = \"y\"", "server.tls");
     later("[server]", "proxy_protocol = true", "server.proxy_protocol");
-    later("[signin]", "enabled = true", "signin.enabled");
-    later("[signin]", "methods = [\"sso\"]", "signin.methods");
-    later("[signin.brand]", "name = \"x\"", "signin.brand.name");
+    later("[signin]", "oauth_providers = [\"google\"]", "signin.oauth_providers");
+    later("[signin]", "create_organizations = true", "signin.create_organizations");
+    later("[signin.brand]", "logo = \"/x.svg\"", "signin.brand.logo");
     later("[cache]", "url = \"redis://127.0.0.1\"", "cache.url");
     later("[session]", "sliding = true", "session.sliding");
-    later("[rate_limit]", "sign_in = \"1/min\"", "rate_limit.sign_in");
     later("[rate_limit]", "identity = \"1/min\"", "rate_limit.identity");
     later("[telemetry]", "audit_log = \"stdout\"", "telemetry.audit_log");
     later("[telemetry]", "otlp_endpoint = \"http://127.0.0.1:4317\"", "telemetry.otlp_endpoint");
@@ -560,10 +559,10 @@ fn what_is_not_available_yet_is_never_accepted_in_silence() {
     ] {
         later("[upstreams.app]", line, &format!("upstreams.app.{}", line.split([' ', '.']).next().unwrap()));
     }
-    assert_eq!(
-        told("[[routes]]", "on_unauthenticated = \"sign_in\""),
-        ["routes[0].on_unauthenticated: \"sign_in\" is not available yet in this version"]
-    );
+    for method in ["whatsapp_otp", "magic_link", "oauth", "sso"] {
+        let message = format!("signin.methods[1]: \"{method}\" is not available yet in this version");
+        assert_eq!(told("[signin]", &format!("methods = [\"email_otp\", \"{method}\"]")), [message]);
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::{Findings, is_token, positive, rules};
 use crate::access::route::{HostPattern, PathPattern, Table, capture_names};
 use crate::config::problems::{KeyPath, Problems, nearest};
 use crate::config::raw::EncodedSlashes;
-use crate::config::{MaxBody, Route, UpstreamTimeouts, raw};
+use crate::config::{Auth, MaxBody, OnUnauthenticated, Route, UpstreamTimeouts, raw};
 
 pub(super) fn routes(raw: &raw::Raw, findings: &mut Findings) -> (Vec<Route>, Table) {
     let key = KeyPath::of("routes");
@@ -79,6 +79,8 @@ impl Reader<'_> {
         let headers = templates(&self.raw.headers, &self.key.key("headers"), problems);
         let strip_prefix = self.strip_prefix(problems);
         let timeouts = self.timeouts(problems);
+        let sign_in = self.sign_in(problems);
+        self.check_reserved(problems);
         Some(Route {
             name: self.name(),
             host: host?,
@@ -98,7 +100,36 @@ impl Reader<'_> {
             },
             cors_preflight: self.raw.cors_preflight,
             encoded_slashes: self.raw.encoded_slashes == EncodedSlashes::Keep,
+            sign_in,
         })
+    }
+
+    /// Whether a browser without a session is sent to the sign-in page.
+    fn sign_in(&self, problems: &mut Problems) -> bool {
+        let helps = self.raw.auth != Auth::None && self.raw.kinds.contains(&raw::Kind::Session);
+        let enabled = self.all.signin.enabled;
+        if self.raw.on_unauthenticated == OnUnauthenticated::SignIn {
+            let key = self.key.key("on_unauthenticated");
+            if !enabled {
+                problems
+                    .add(&key, "there are no sign-in pages; set signin.enabled = true, or leave the key out");
+            } else if !helps {
+                problems.add(&key, "the route takes no sessions, so signing in would not help");
+            }
+        }
+        enabled && helps && self.raw.on_unauthenticated != OnUnauthenticated::Unauthorized
+    }
+
+    /// A path that can never be asked for.
+    fn check_reserved(&self, problems: &mut Problems) {
+        let base = self.all.signin.base_path.trim_end_matches('/');
+        let Some(path) = self.raw.path.as_deref() else { return };
+        let below = path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        if below && !base.is_empty() {
+            let message =
+                format!("{path:?} is the gateway's own ({base} is signin.base_path) and never forwarded");
+            problems.add(&self.key.key("path"), message);
+        }
     }
 
     /// What logs call it: host and path as written, and the methods where some are named.

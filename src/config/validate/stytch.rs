@@ -24,7 +24,7 @@ pub(super) fn stytch(raw: &raw::Stytch, findings: &mut Findings) -> Option<Stytc
     check_issuers(raw, problems);
     let key_cache_file = key_cache_file(raw, problems);
     if raw.public_token.is_some() {
-        let note = "stytch.public_token has no effect yet: sign-in pages are not available";
+        let note = "stytch.public_token has no effect yet: OAuth and SSO are not available";
         findings.notes.push(note.to_owned());
     }
 

@@ -11,7 +11,7 @@ pub(super) fn rate_limit(raw: &raw::RateLimits, findings: &mut Findings) -> Opti
     if raw.burst == Some(0) {
         findings.problems.add(&KeyPath::of("rate_limit.burst"), "must be at least 1");
     }
-    Some(RateLimit { failures: raw.failures.0, burst: raw.burst })
+    Some(RateLimit { failures: raw.failures.0, sign_in: raw.sign_in.0, burst: raw.burst })
 }
 
 pub(super) fn telemetry(raw: &raw::Telemetry, findings: &mut Findings) -> Option<Telemetry> {

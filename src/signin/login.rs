@@ -1,0 +1,386 @@
+//! `/login`: from nobody to somebody, step by step.
+//!
+//! What holds: a GET shows the step that is due and changes nothing; a POST takes it, once, and
+//! leads to a GET, so that reloading a page repeats nothing.
+
+use http::StatusCode;
+use jiff::Timestamp;
+
+use super::flow::{self, MOST_RETURNS};
+use super::form::{self, Fields};
+use super::page::{self, Page, Ticket};
+use super::redirect::login_path;
+use super::state::{By, Code, Second, Start, State, Step, Using};
+use super::texts::Key;
+use super::{Answer, Desk, Trouble, member, see_other, user};
+use crate::access::authn::{Fresh, Proved};
+use crate::access::rejection::{self, Rejection};
+use crate::clock;
+use crate::config::{Secret, SigninMethod, Vertical};
+use crate::proxy::cookies;
+use crate::stytch::types::SessionFacts;
+
+/// Wrong codes in one flow before it has to begin again.
+pub(super) const MAX_FAILURES: u8 = 5;
+/// Between two codes, in milliseconds.
+pub(super) const RESEND_AFTER: i64 = 30_000;
+
+/// What comes of a step.
+pub(super) enum Next {
+    Step(Step, Option<Key>),
+    /// The way ends here, with a title and a text.
+    End(Key, String),
+    In(Box<SignedIn>),
+    /// Nothing has come of it, and it can be taken again.
+    Again(Trouble),
+    /// The form does not belong to the step.
+    Stale,
+}
+
+/// A session that Stytch has given.
+pub(super) struct SignedIn {
+    pub(super) fresh: Fresh,
+    pub(super) subject: String,
+    pub(super) organization: Option<String>,
+    pub(super) session_id: String,
+    /// For the audit log.
+    pub(super) by: &'static str,
+}
+
+impl SignedIn {
+    /// None where an answer lacks what a session needs.
+    pub(super) fn new(
+        subject: String,
+        organization: Option<String>,
+        tokens: (Option<String>, Option<String>),
+        session: Option<SessionFacts>,
+        by: &'static str,
+    ) -> Option<Box<Self>> {
+        let (Some(token), Some(jwt)) = tokens else { return None };
+        let SessionFacts { session_id, expires_at } = session.unwrap_or_default();
+        let expires_at = expires_at.and_then(|at| at.parse::<Timestamp>().ok()).map(Timestamp::as_second);
+        let fresh = Fresh { session_token: Secret::new(token), session_jwt: Secret::new(jwt), expires_at };
+        Some(Box::new(Self { fresh, subject, organization, session_id, by }))
+    }
+}
+
+/// GET: the first page, or the one that is due in a flow.
+pub(super) async fn show(desk: &Desk<'_>, query: &Fields<'_>) -> Result<Answer, Rejection> {
+    if let Some(id) = query.get("flow") {
+        return show_step(desk, id).await;
+    }
+    let target = desk.target(query.text("return_to"));
+    let organization = query.get("organization").and_then(form::organization);
+    let who = desk.who().await?;
+    let returns = flow::returned(desk);
+    if returns >= MOST_RETURNS {
+        return Ok(circle(desk, who.is_some()));
+    }
+    let at_home = |who: &Proved| {
+        organization.is_none_or(|asked| {
+            who.word.identity.organization.as_ref().is_some_and(|it| it.id == asked || it.slug == asked)
+        })
+    };
+    if who.as_ref().is_some_and(at_home) {
+        let mut response = see_other(&target.location());
+        flow::note_return(desk, response.headers_mut());
+        return Ok(Answer::fine(response));
+    }
+    let start = Start { organization: organization.map(str::to_owned), intermediate: None };
+    let kept = who.is_some() || cookies::has_own(&desk.config.session, &desk.parts.headers);
+    let notice = (returns > 0 && !kept).then_some(Key::NotKept);
+    let (id, state) = (flow::begin(), State::new(target.location(), Step::Start(start)).telling(notice));
+    let mut answer = render(desk, &id, &state).await?;
+    let headers = answer.response.headers_mut();
+    flow::make_room(desk, headers);
+    flow::keep(desk, &id, &state, headers);
+    Ok(answer)
+}
+
+/// Sent away as signed in, and back again and again: nobody is helped by once more.
+fn circle(desk: &Desk<'_>, signed_in: bool) -> Answer {
+    let (view, session) = (desk.view(), &desk.config.session);
+    let reason = if signed_in {
+        format!("{} takes the session, and what it protects does not.", desk.visit.host)
+    } else {
+        let (jwt, token) = (&session.jwt_cookie, &session.cookie);
+        format!("the cookies {jwt} and {token} do not come back to {} (session.cookies).", desk.visit.host)
+    };
+    let text = desk.spoken.filled(Key::LoopText, &[("reason", &reason)]);
+    let again = login_path(&desk.signin.base_path, "");
+    let page = view.end(Key::Loop, &text, Some((&again, Key::StartAgain)));
+    let rejection = Rejection::new(rejection::Code::LoopDetected, "sent to sign in again and again");
+    let mut response = view.answer(rejection.code.status(), &page, None);
+    flow::forget_returns(desk, response.headers_mut());
+    Answer::refused(response, rejection)
+}
+
+async fn show_step(desk: &Desk<'_>, id: &str) -> Result<Answer, Rejection> {
+    match flow::open(desk, id) {
+        Ok(state) => render(desk, id, &state).await,
+        Err(_) => Ok(stale(desk, "")),
+    }
+}
+
+/// The page of a step.
+async fn render(desk: &Desk<'_>, id: &str, state: &State) -> Result<Answer, Rejection> {
+    let view = desk.view();
+    let ticket = Ticket { flow: id, token: &state.token, return_to: &state.return_to };
+    let page = match &state.step {
+        Step::Start(_) => {
+            let offers = |method| desk.signin.methods.contains(&method);
+            view.start(ticket, offers(SigninMethod::EmailOtp), offers(SigninMethod::SmsOtp), state.notice)
+        }
+        Step::Code(code) => view.code(ticket, &code.to, state.notice),
+        Step::Choose { intermediate } => match choices(desk, intermediate).await {
+            Ok(organizations) => {
+                let shown: Vec<_> = organizations.iter().map(|(id, name)| (&**id, &**name)).collect();
+                view.choose(ticket, "/login", &shown, state.notice)
+            }
+            Err(Hindered::Limited(answer)) => return Ok(*answer),
+            Err(Hindered::Trouble(Trouble::Refused(_))) => return Ok(stale(desk, &state.return_to)),
+            Err(Hindered::Trouble(trouble)) => return Ok(again(desk, id, trouble)),
+        },
+        Step::Second(second) => second_page(desk, ticket, second, state.notice),
+        Step::Switch => return Ok(stale(desk, &state.return_to)),
+    };
+    Ok(with_target(desk, state, &page))
+}
+
+/// Why there is nothing to choose among.
+enum Hindered {
+    Limited(Box<Answer>),
+    Trouble(Trouble),
+}
+
+/// The one page of a flow that asks Stytch to be shown, so showing it counts.
+async fn choices(desk: &Desk<'_>, intermediate: &str) -> Result<Vec<(String, String)>, Hindered> {
+    if let Some(answer) = desk.limited() {
+        return Err(Hindered::Limited(Box::new(answer)));
+    }
+    member::choices(desk, intermediate).await.map_err(Hindered::Trouble)
+}
+
+/// A page whose form may lead to another origin in the end.
+pub(super) fn with_target(desk: &Desk<'_>, state: &State, page: &Page) -> Answer {
+    let target = desk.target(&state.return_to);
+    Answer::fine(desk.view().answer(StatusCode::OK, page, target.origin()))
+}
+
+fn second_page(desk: &Desk<'_>, ticket: Ticket<'_>, second: &Second, notice: Option<Key>) -> Page {
+    if second.using == Using::Enrol {
+        return desk.view().enrol(ticket, notice);
+    }
+    let phone = second.phone.as_deref().map(form::covered);
+    let using = match second.using {
+        Using::Sms if second.sent_at.is_none() => page::Using::SmsUnsent,
+        Using::Sms | Using::Enrol => page::Using::Sms,
+        Using::App => page::Using::App,
+        Using::RecoveryCode => page::Using::RecoveryCode,
+    };
+    let shown = page::Second { using, phone: phone.as_deref(), app: second.app };
+    desk.view().second(ticket, &shown, notice)
+}
+
+/// POST: takes a step.
+pub(super) async fn take(desk: &Desk<'_>, form: &Fields<'_>) -> Result<Answer, Rejection> {
+    let state = match admitted(desk, form) {
+        Ok(state) => state,
+        Err(answer) => return Ok(*answer),
+    };
+    let next = match (&state.step, form.text("action")) {
+        (_, "restart") => {
+            let mut response = see_other(&login_path(&desk.signin.base_path, &state.return_to));
+            flow::end(desk, form.text("flow"), response.headers_mut());
+            return Ok(Answer::fine(response));
+        }
+        (Step::Start(start), "email") => send_email(desk, start, form.text("email")).await,
+        (Step::Start(start), "phone") => send_phone(desk, start, form.text("phone")).await,
+        (Step::Code(code), "code") => try_code(desk, code, form.text("code")).await,
+        (Step::Code(code), "resend") => resend(desk, code).await,
+        (Step::Choose { intermediate }, "choose") => {
+            member::choose(desk, intermediate, form.text("organization")).await
+        }
+        (Step::Second(second), _) => member::second(desk, second, form).await,
+        _ => Next::Stale,
+    };
+    Ok(go_on(desk, form.text("flow"), &state, next))
+}
+
+/// The state of the step that a form may take, which is taken by that; or the answer that says why
+/// it may not.
+pub(super) fn admitted(desk: &Desk<'_>, form: &Fields<'_>) -> Result<State, Box<Answer>> {
+    let state =
+        flow::open(desk, form.text("flow")).map_err(|_| Box::new(stale(desk, form.text("return_to"))))?;
+    let (given, expected) = (form.text("token").as_bytes(), state.token.as_bytes());
+    if aws_lc_rs::constant_time::verify_slices_are_equal(given, expected).is_err() {
+        return Err(Box::new(stale(desk, &state.return_to)));
+    }
+    if let Some(answer) = desk.limited() {
+        return Err(Box::new(answer));
+    }
+    if !desk.common.lasting.taken.take(&state, desk.now) {
+        return Err(Box::new(stale(desk, &state.return_to)));
+    }
+    Ok(state)
+}
+
+/// The answer to a step that was taken.
+pub(super) fn go_on(desk: &Desk<'_>, id: &str, state: &State, next: Next) -> Answer {
+    match next {
+        Next::Step(step, notice) => {
+            let next = State::new(state.return_to.clone(), step).telling(notice);
+            let mut response = see_other(&step_path(desk, id));
+            if !flow::keep(desk, id, &next, response.headers_mut()) {
+                return stale(desk, &state.return_to);
+            }
+            Answer::fine(response)
+        }
+        Next::End(title, text) => {
+            let again = login_path(&desk.signin.base_path, &state.return_to);
+            let page = desk.view().end(title, &text, Some((&again, Key::StartAgain)));
+            let mut answer = desk.page(&page);
+            flow::end(desk, id, answer.response.headers_mut());
+            answer
+        }
+        Next::In(signed_in) => arrive(desk, id, state, &signed_in),
+        Next::Again(trouble) => {
+            let next = State::new(state.return_to.clone(), state.step.clone());
+            let mut answer = again(desk, id, trouble);
+            flow::keep(desk, id, &next, answer.response.headers_mut());
+            answer
+        }
+        Next::Stale => stale(desk, &state.return_to),
+    }
+}
+
+fn step_path(desk: &Desk<'_>, id: &str) -> String {
+    format!("{}/login?flow={id}", desk.signin.base_path)
+}
+
+/// Signed in: both cookies, and on to where the person was going.
+fn arrive(desk: &Desk<'_>, id: &str, state: &State, signed_in: &SignedIn) -> Answer {
+    let mut response = see_other(&desk.target(&state.return_to).location());
+    let headers = response.headers_mut();
+    // What another person left behind must not stand beside the new session.
+    desk.fresh.take();
+    desk.refused.set(None);
+    cookies::replace(&desk.config.session, &signed_in.fresh, headers);
+    flow::end(desk, id, headers);
+    flow::note_return(desk, headers);
+    tracing::info!(
+        target: "stytch_gateway::audit",
+        event = "sign_in",
+        client = %desk.client.address,
+        host = desk.visit.host,
+        subject = signed_in.subject,
+        organization_id = signed_in.organization,
+        session_id = signed_in.session_id,
+        detail = signed_in.by,
+        "sign-in"
+    );
+    Answer::fine(response)
+}
+
+/// Used already, too old, another browser's, or the cookie was not kept.
+pub(super) fn stale(desk: &Desk<'_>, return_to: &str) -> Answer {
+    let again = login_path(&desk.signin.base_path, &desk.target(return_to).location());
+    let rejection = Rejection::new(rejection::Code::BadRequest, "no such step of a sign-in, or not any more");
+    desk.refusal(Key::Stale, Key::StaleText, Some(&again), rejection)
+}
+
+/// Could not be checked. The step can be taken again.
+fn again(desk: &Desk<'_>, id: &str, trouble: Trouble) -> Answer {
+    let (limited, wait) = match trouble {
+        Trouble::Unavailable { limited, retry_after } => (limited, retry_after),
+        Trouble::Refused(_) => (false, super::RETRY_AFTER),
+    };
+    let (title, text) =
+        if limited { (Key::Limited, Key::LimitedText) } else { (Key::Unavailable, Key::UnavailableText) };
+    let rejection = Rejection::new(rejection::Code::StytchUnavailable, "Stytch could not be asked");
+    desk.refusal(title, text, Some(&step_path(desk, id)), rejection.retry_after(wait))
+}
+
+async fn send_email(desk: &Desk<'_>, start: &Start, text: &str) -> Next {
+    let refused = |notice| Next::Step(Step::Start(start.clone()), Some(notice));
+    if !desk.signin.methods.contains(&SigninMethod::EmailOtp) {
+        return Next::Stale;
+    }
+    let Some(email) = form::email(text) else { return refused(Key::InvalidEmail) };
+    let by = match desk.config.stytch.vertical {
+        Vertical::B2b => By::Member(start.clone()),
+        Vertical::Consumer => By::UserEmail(None),
+    };
+    send(desk, email.to_owned(), by, 0, None).await
+}
+
+async fn send_phone(desk: &Desk<'_>, start: &Start, text: &str) -> Next {
+    if !desk.signin.methods.contains(&SigninMethod::SmsOtp) {
+        return Next::Stale;
+    }
+    let Some(phone) = form::phone(text) else {
+        return Next::Step(Step::Start(start.clone()), Some(Key::InvalidPhone));
+    };
+    send(desk, phone, By::UserPhone(None), 0, None).await
+}
+
+async fn resend(desk: &Desk<'_>, code: &Code) -> Next {
+    if desk.now - code.sent_at < RESEND_AFTER {
+        return Next::Step(Step::Code(code.clone()), Some(Key::Wait));
+    }
+    send(desk, code.to.clone(), code.by.clone(), code.failures, Some(Key::Resent)).await
+}
+
+/// Sends a code. Whether anything was sent, the person is told the same.
+async fn send(desk: &Desk<'_>, to: String, by: By, failures: u8, notice: Option<Key>) -> Next {
+    if desk.was_sent_too_many(&to) {
+        desk.audit("limited", None, "recipient");
+        return Next::End(Key::Limited, desk.spoken.get(Key::LimitedText).to_owned());
+    }
+    let sent = match &by {
+        By::Member(start) => member::send(desk, start, &to).await.map(|()| by.clone()),
+        By::UserEmail(_) => user::send_email(desk, &to).await.map(|id| By::UserEmail(Some(id))),
+        By::UserPhone(_) => user::send_sms(desk, &to).await.map(|id| By::UserPhone(Some(id))),
+    };
+    let by = match sent {
+        Ok(by) => by,
+        Err(Trouble::Refused(reason)) => {
+            desk.audit("send_refused", None, &reason);
+            by
+        }
+        Err(trouble) => return Next::Again(trouble),
+    };
+    Next::Step(Step::Code(Code { to, by, sent_at: clock::unix_millis(), failures }), notice)
+}
+
+async fn try_code(desk: &Desk<'_>, step: &Code, text: &str) -> Next {
+    let Some(digits) = form::code(text) else {
+        return Next::Step(Step::Code(step.clone()), Some(Key::InvalidCode));
+    };
+    if desk.was_tried_too_often(&step.to) {
+        desk.audit("limited", None, "recipient");
+        return Next::End(Key::Limited, desk.spoken.get(Key::LimitedText).to_owned());
+    }
+    let tried = match &step.by {
+        By::Member(start) => member::try_code(desk, start, &step.to, &digits).await,
+        By::UserEmail(Some(id)) => user::try_code(desk, id, &digits, "email_otp").await,
+        By::UserPhone(Some(id)) => user::try_code(desk, id, &digits, "sms_otp").await,
+        By::UserEmail(None) | By::UserPhone(None) => Err(Trouble::Refused("nothing was sent".to_owned())),
+    };
+    match tried {
+        Ok(next) => next,
+        Err(Trouble::Refused(reason)) => {
+            desk.audit("sign_in_refused", None, &reason);
+            let failures = step.failures.saturating_add(1);
+            if failures >= MAX_FAILURES {
+                let start = match &step.by {
+                    By::Member(start) => start.clone(),
+                    By::UserEmail(_) | By::UserPhone(_) => Start::default(),
+                };
+                return Next::Step(Step::Start(start), Some(Key::TooManyCodes));
+            }
+            Next::Step(Step::Code(Code { failures, ..step.clone() }), Some(Key::WrongCode))
+        }
+        Err(trouble) => Next::Again(trouble),
+    }
+}

@@ -1,0 +1,258 @@
+//! B2B: how a member gets into an organization (REFERENCE.md 7.2 to 7.4).
+
+use super::form::{self, Fields};
+use super::login::{MAX_FAILURES, Next, RESEND_AFTER, SignedIn};
+use super::state::{Second, Start, Step, Using};
+use super::texts::Key;
+use super::{Desk, Trouble};
+use crate::stytch::MemberStep;
+use crate::stytch::types::{Discovered, MemberLogin, MfaRequired, Named, PrimaryRequired};
+
+/// Sends a code to an address: for one organization, or to find out which there are.
+pub(super) async fn send(desk: &Desk<'_>, start: &Start, email: &str) -> Result<(), Trouble> {
+    let (client, locale) = (&desk.common.client, desk.spoken.locale());
+    let sent = match &start.organization {
+        Some(organization) => {
+            let call = client.member_email_send(organization, email, locale);
+            desk.common.ask("b2b_otps_email_login_or_signup", call).await
+        }
+        None => {
+            let call = client.discovery_send(email, locale);
+            desk.common.ask("b2b_otps_email_discovery_send", call).await
+        }
+    };
+    sent.map(drop)
+}
+
+/// Tries the code that was sent to an address.
+pub(super) async fn try_code(
+    desk: &Desk<'_>,
+    start: &Start,
+    email: &str,
+    code: &str,
+) -> Result<Next, Trouble> {
+    let (client, minutes) = (&desk.common.client, desk.signin.session_minutes);
+    let Some(organization) = &start.organization else {
+        let call = client.discovery_authenticate(email, code);
+        let found = desk.common.ask("b2b_otps_email_discovery_authenticate", call).await?;
+        return Ok(discovered(desk, found).await);
+    };
+    let session = own_session(desk, organization).await;
+    let intermediate = start.intermediate.as_deref();
+    let ask = async |session: Option<&_>| {
+        let call =
+            client.member_email_authenticate(organization, email, code, intermediate, session, minutes);
+        desk.common.ask("b2b_otps_email_authenticate", call).await
+    };
+    let login = match ask(session.as_ref()).await {
+        Err(trouble) if session.is_some() && trouble.is_about_session() => ask(None).await?,
+        tried => tried?,
+    };
+    Ok(after(desk, login, "email_otp"))
+}
+
+/// The session that came, if it is one of that organization's: what was proved in it counts on.
+async fn own_session(desk: &Desk<'_>, organization: &str) -> Option<crate::stytch::Credential> {
+    let who = desk.who().await.ok()??;
+    let own = who.word.identity.organization.as_ref()?;
+    (own.id == organization || own.slug == organization).then(|| desk.credential())?
+}
+
+/// An address was proved: into the one organization that it opens, or a choice among several.
+async fn discovered(desk: &Desk<'_>, found: Discovered) -> Next {
+    let choices = named(&found);
+    let Some(intermediate) = found.intermediate_session_token else { return Next::Stale };
+    match choices.as_slice() {
+        [] => Next::End(Key::NoOrganization, desk.spoken.get(Key::NoOrganizationText).to_owned()),
+        [(only, _)] => choose(desk, &intermediate, only).await,
+        _ => Next::Step(Step::Choose { intermediate }, None),
+    }
+}
+
+/// Ids and names of organizations.
+pub(super) fn named(found: &Discovered) -> Vec<(String, String)> {
+    let organizations = found.discovered_organizations.iter().filter_map(|one| one.organization.as_ref());
+    organizations.map(|one| (one.organization_id.clone(), one.organization_name.clone())).collect()
+}
+
+/// What somebody with a proved address may choose among.
+pub(super) async fn choices(desk: &Desk<'_>, intermediate: &str) -> Result<Vec<(String, String)>, Trouble> {
+    let call = desk.common.client.discovered_by_intermediate(intermediate);
+    Ok(named(&desk.common.ask("b2b_discovery_organizations", call).await?))
+}
+
+/// Goes into one of them.
+pub(super) async fn choose(desk: &Desk<'_>, intermediate: &str, organization: &str) -> Next {
+    let Some(organization) = form::organization(organization) else { return Next::Stale };
+    let minutes = desk.signin.session_minutes;
+    let call = desk.common.client.intermediate_exchange(intermediate, organization, minutes);
+    match desk.common.ask("b2b_discovery_intermediate_sessions_exchange", call).await {
+        Ok(login) => after(desk, login, "email_otp"),
+        Err(Trouble::Refused(reason)) => {
+            desk.audit("sign_in_refused", None, &reason);
+            let gone = ["intermediate_session_not_found", "invalid_session_token"].contains(&reason.as_str());
+            if gone {
+                return Next::Stale;
+            }
+            let step = Step::Choose { intermediate: intermediate.to_owned() };
+            Next::Step(step, Some(Key::ChooseFailed))
+        }
+        Err(trouble) => Next::Again(trouble),
+    }
+}
+
+/// What a member's sign-in asks for next.
+pub(super) fn after(desk: &Desk<'_>, login: MemberLogin, by: &'static str) -> Next {
+    let organization = login.organization;
+    let tokens = (login.session_token, login.session_jwt);
+    let id = Some(organization.organization_id.clone());
+    if let Some(signed_in) = SignedIn::new(login.member_id.clone(), id, tokens, login.member_session, by) {
+        return Next::In(signed_in);
+    }
+    let Some(intermediate) = login.intermediate_session_token else { return Next::Stale };
+    if let Some(primary) = login.primary_required {
+        let start =
+            Start { organization: Some(organization.organization_id), intermediate: Some(intermediate) };
+        return another_method(desk, start, &organization.organization_name, &primary);
+    }
+    let Some(required) = login.mfa_required else { return Next::Stale };
+    let options = required.member_options.as_ref();
+    let phone = options.and_then(|options| options.mfa_phone_number.clone());
+    let app = options.is_some_and(|options| options.totp_registration_id.is_some());
+    let enrolling = phone.is_none() && !app;
+    if enrolling && !takes_phones(&organization) {
+        let name = organization.organization_name;
+        return Next::End(Key::Enrol, desk.spoken.filled(Key::EnrolText, &[("organization", &name)]));
+    }
+    let second = Second {
+        intermediate,
+        organization: organization.organization_id,
+        member: login.member_id,
+        using: if enrolling { Using::Enrol } else { first_choice(&required, app) },
+        enrolling,
+        sent_at: was_texted(&required).then(crate::clock::unix_millis),
+        phone,
+        app,
+        failures: 0,
+    };
+    Next::Step(Step::Second(second), None)
+}
+
+fn takes_phones(organization: &Named) -> bool {
+    organization.mfa_methods != "RESTRICTED"
+        || organization.allowed_mfa_methods.iter().any(|method| method == "sms_otp")
+}
+
+fn was_texted(required: &MfaRequired) -> bool {
+    required.secondary_auth_initiated.as_deref() == Some("sms_otp")
+}
+
+/// The text message that is on its way already, else the app, which needs none.
+fn first_choice(required: &MfaRequired, app: bool) -> Using {
+    if app && !was_texted(required) { Using::App } else { Using::Sms }
+}
+
+/// The organization asks for another first factor: an address, which can be proved here, or
+/// something that cannot.
+fn another_method(desk: &Desk<'_>, start: Start, name: &str, primary: &PrimaryRequired) -> Next {
+    if primary.allowed_auth_methods.iter().any(|method| method == "email_otp") {
+        return Next::Step(Step::Start(start), None);
+    }
+    Next::End(Key::OtherMethod, desk.spoken.filled(Key::OtherMethodText, &[("organization", name)]))
+}
+
+/// The second factor: a code, or another way to give one.
+pub(super) async fn second(desk: &Desk<'_>, step: &Second, form: &Fields<'_>) -> Next {
+    let using = |using| Next::Step(Step::Second(Second { using, ..step.clone() }), None);
+    match form.text("action") {
+        "phone" if step.using == Using::Enrol => enrol(desk, step, form.text("phone")).await,
+        "sms" if step.phone.is_some() => text(desk, step).await,
+        "app" if step.app => using(Using::App),
+        "recovery" if step.app => using(Using::RecoveryCode),
+        "code" => try_second(desk, step, form.text("code")).await,
+        _ => Next::Stale,
+    }
+}
+
+/// Names the phone that is to become the second factor.
+async fn enrol(desk: &Desk<'_>, step: &Second, number: &str) -> Next {
+    match form::phone(number) {
+        Some(phone) => text(desk, &Second { phone: Some(phone), ..step.clone() }).await,
+        None => Next::Step(Step::Second(step.clone()), Some(Key::InvalidPhone)),
+    }
+}
+
+async fn text(desk: &Desk<'_>, step: &Second) -> Next {
+    let on_its_way = step.sent_at.is_some_and(|at| desk.now - at < RESEND_AFTER);
+    let with = |sent_at, notice| {
+        Next::Step(Step::Second(Second { using: Using::Sms, sent_at, ..step.clone() }), notice)
+    };
+    if on_its_way {
+        let notice = (step.using == Using::Sms).then_some(Key::Wait);
+        return with(step.sent_at, notice);
+    }
+    if desk.was_sent_too_many(&step.member) {
+        return Next::End(Key::Limited, desk.spoken.get(Key::LimitedText).to_owned());
+    }
+    let member = as_call(step);
+    let call = desk.common.client.member_sms_send(&member, desk.spoken.locale());
+    match desk.common.ask("b2b_otps_sms_send", call).await {
+        Ok(_) => with(Some(crate::clock::unix_millis()), step.sent_at.map(|_| Key::Resent)),
+        Err(Trouble::Refused(reason)) => {
+            desk.audit("send_refused", None, &reason);
+            if !(step.enrolling && reason.starts_with("invalid_phone_number")) {
+                return Next::Stale;
+            }
+            let again = Second { using: Using::Enrol, phone: None, ..step.clone() };
+            Next::Step(Step::Second(again), Some(Key::InvalidPhone))
+        }
+        Err(trouble) => Next::Again(trouble),
+    }
+}
+
+async fn try_second(desk: &Desk<'_>, step: &Second, code: &str) -> Next {
+    let stay = |notice| Next::Step(Step::Second(step.clone()), Some(notice));
+    let digits = form::code(code);
+    let recovery = form::recovery_code(code);
+    if desk.was_tried_too_often(&step.member) {
+        return Next::End(Key::Limited, desk.spoken.get(Key::LimitedText).to_owned());
+    }
+    let (client, member, minutes) = (&desk.common.client, as_call(step), desk.signin.session_minutes);
+    let (tried, by) = match (step.using, digits, recovery) {
+        (Using::Sms, Some(code), _) => {
+            let call = client.member_sms_authenticate(&member, &code, minutes);
+            (desk.common.ask("b2b_otps_sms_authenticate", call).await, "email_otp sms_otp")
+        }
+        (Using::App, Some(code), _) => {
+            let call = client.member_totp_authenticate(&member, &code, minutes);
+            (desk.common.ask("b2b_totp_authenticate", call).await, "email_otp totp")
+        }
+        (Using::RecoveryCode, _, Some(code)) => {
+            let call = client.member_recover(&member, code, minutes);
+            (desk.common.ask("b2b_recovery_codes_recover", call).await, "email_otp recovery_code")
+        }
+        _ => return stay(Key::InvalidCode),
+    };
+    match tried {
+        Ok(login) => after(desk, login, by),
+        Err(Trouble::Refused(reason)) => {
+            desk.audit("sign_in_refused", None, &reason);
+            let failures = step.failures.saturating_add(1);
+            let gone = ["intermediate_session_not_found", "invalid_session_token"].contains(&reason.as_str());
+            if gone || failures >= MAX_FAILURES {
+                return Next::Step(Step::Start(Start::default()), Some(Key::TooManyCodes));
+            }
+            Next::Step(Step::Second(Second { failures, ..step.clone() }), Some(Key::WrongCode))
+        }
+        Err(trouble) => Next::Again(trouble),
+    }
+}
+
+fn as_call(step: &Second) -> MemberStep<'_> {
+    MemberStep {
+        organization_id: &step.organization,
+        member_id: &step.member,
+        intermediate_session_token: &step.intermediate,
+        enrolling: step.phone.as_deref().filter(|_| step.enrolling),
+    }
+}

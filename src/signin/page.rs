@@ -1,0 +1,407 @@
+//! The pages, as HTML that needs no script.
+//!
+//! What holds: whatever is shown was escaped on the way (`maud` does it); a page asks nothing of
+//! anywhere but the gateway, cannot be framed, and carries its one style sheet, which its policy
+//! names by digest; every field has a label, and what went wrong is announced.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::texts::{Key, Spoken};
+use crate::config::Brand;
+
+const STYLE: &str = include_str!("style.css");
+const ACCENT: [u8; 3] = [0x1a, 0x56, 0xdb];
+
+/// What all pages look like. Made once for a configuration.
+pub(super) struct Look {
+    style: String,
+    /// As the policy names it.
+    digest: String,
+}
+
+impl Look {
+    pub(super) fn new(brand: &Brand) -> Self {
+        let [red, green, blue] = brand.accent.unwrap_or(ACCENT);
+        let on_accent = if is_bright([red, green, blue]) { "#000" } else { "#fff" };
+        let style =
+            format!("{STYLE}:root{{--accent:#{red:02x}{green:02x}{blue:02x};--on-accent:{on_accent}}}");
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, style.as_bytes());
+        Self { style, digest: BASE64_STANDARD.encode(digest) }
+    }
+}
+
+/// Whether black is easier to read on a colour than white (relative luminance of WCAG 2).
+fn is_bright(colour: [u8; 3]) -> bool {
+    let linear = |channel: u8| {
+        let channel = f64::from(channel) / 255.0;
+        if channel <= 0.040_45 { channel / 12.92 } else { ((channel + 0.055) / 1.055).powf(2.4) }
+    };
+    let [red, green, blue] = colour.map(linear);
+    0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179
+}
+
+/// In whose name and language pages speak.
+#[derive(Clone, Copy)]
+pub(super) struct View<'a> {
+    pub(super) look: &'a Look,
+    pub(super) spoken: Spoken<'a>,
+    /// See [`crate::config::Signin::base_path`].
+    pub(super) base: &'a str,
+    pub(super) product: &'a str,
+}
+
+/// What belongs to one page.
+pub(super) struct Page {
+    pub(super) title: String,
+    pub(super) body: Markup,
+}
+
+/// What a form says of the step it takes.
+#[derive(Clone, Copy)]
+pub(super) struct Ticket<'a> {
+    pub(super) flow: &'a str,
+    pub(super) token: &'a str,
+    pub(super) return_to: &'a str,
+}
+
+impl Ticket<'_> {
+    fn fields(self) -> Markup {
+        html! {
+            input type="hidden" name="flow" value=(self.flow);
+            input type="hidden" name="token" value=(self.token);
+            input type="hidden" name="return_to" value=(self.return_to);
+        }
+    }
+}
+
+impl<'a> View<'a> {
+    pub(super) fn text(&self, key: Key) -> &'a str {
+        self.spoken.get(key)
+    }
+
+    /// A whole answer. Browsers hold the policy's `form-action` against the redirects that follow
+    /// a form too, also those of the application that it leads to; so it allows https, and with
+    /// `may_lead_to` one more origin.
+    pub(super) fn answer(
+        &self,
+        status: StatusCode,
+        page: &Page,
+        may_lead_to: Option<&str>,
+    ) -> Response<Bytes> {
+        let text = html! {
+            (DOCTYPE)
+            html lang=(self.spoken.language) {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta name="robots" content="noindex";
+                    title { (page.title) " · " (self.product) }
+                    style { (PreEscaped(&self.look.style)) }
+                }
+                body {
+                    main {
+                        p.product { (self.product) }
+                        h1 { (page.title) }
+                        (page.body)
+                    }
+                }
+            }
+        };
+        let mut response = Response::new(Bytes::from(text.into_string()));
+        *response.status_mut() = status;
+        let elsewhere = may_lead_to.map(|origin| format!(" {origin}")).unwrap_or_default();
+        let policy = format!(
+            "default-src 'none'; style-src 'sha256-{}'; form-action 'self' https:{elsewhere}; frame-ancestors 'none'; \
+             base-uri 'none'",
+            self.look.digest
+        );
+        let headers = response.headers_mut();
+        let fixed: [(HeaderName, &'static str); 7] = [
+            (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+            (header::CACHE_CONTROL, "no-store"),
+            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            (header::X_FRAME_OPTIONS, "DENY"),
+            // With "no-referrer" browsers would send `Origin: null` with our own forms.
+            (header::REFERRER_POLICY, "same-origin"),
+            (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+            (header::VARY, "Accept-Language, Cookie"),
+        ];
+        for (name, value) in fixed {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        if let Ok(policy) = HeaderValue::try_from(policy) {
+            headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+        }
+        response
+    }
+
+    fn notice(&self, notice: Option<Key>) -> Markup {
+        html! {
+            @match notice {
+                Some(Key::Resent) => p.good role="status" { (self.text(Key::Resent)) },
+                Some(key) => p.bad #notice role="alert" { (self.text(key)) },
+                None => {}
+            }
+        }
+    }
+
+    /// Asks for an address, by which a code is sent.
+    pub(super) fn start(&self, ticket: Ticket<'_>, email: bool, phone: bool, notice: Option<Key>) -> Page {
+        let described = notice.map(|_| "notice");
+        let body = html! {
+            (self.notice(notice))
+            @if email {
+                form method="post" action={ (self.base) "/login" } {
+                    (ticket.fields())
+                    label for="email" { (self.text(Key::Email)) }
+                    input #email name="email" type="text" inputmode="email" autocomplete="username email"
+                        autocapitalize="none" spellcheck="false" required autofocus
+                        aria-describedby=[described];
+                    button name="action" value="email" { (self.text(Key::SendByEmail)) }
+                }
+            }
+            @if email && phone { p.or { (self.text(Key::Or)) } }
+            @if phone { (self.phone_form(ticket, email)) }
+        };
+        Page { title: self.spoken.filled(Key::SignInTo, &[("product", self.product)]), body }
+    }
+
+    fn phone_form(&self, ticket: Ticket<'_>, is_second: bool) -> Markup {
+        html! {
+            form method="post" action={ (self.base) "/login" } {
+                (ticket.fields())
+                label for="phone" { (self.text(Key::Phone)) }
+                input #phone name="phone" type="tel" autocomplete="tel" required autofocus[!is_second]
+                    aria-describedby="phone-hint";
+                p.hint #phone-hint { (self.text(Key::PhoneHint)) }
+                button.second[is_second] name="action" value="phone" { (self.text(Key::SendByPhone)) }
+            }
+        }
+    }
+
+    /// Asks for a phone that is to become the second factor.
+    pub(super) fn enrol(&self, ticket: Ticket<'_>, notice: Option<Key>) -> Page {
+        let body = html! {
+            p { (self.text(Key::EnrolPhone)) }
+            (self.notice(notice))
+            (self.phone_form(ticket, false))
+        };
+        Page { title: self.text(Key::SecondFactor).to_owned(), body }
+    }
+
+    /// Asks for the code that was sent to an address.
+    pub(super) fn code(&self, ticket: Ticket<'_>, to: &str, notice: Option<Key>) -> Page {
+        let body = html! {
+            p #sent { (self.spoken.filled(Key::CodeSent, &[("address", to)])) }
+            (self.notice(notice))
+            (self.code_form(ticket, Key::Code, false))
+            form method="post" action={ (self.base) "/login" } {
+                (ticket.fields())
+                button.second name="action" value="resend" { (self.text(Key::Resend)) }
+                button.second name="action" value="restart" { (self.text(Key::OtherAddress)) }
+            }
+        };
+        Page { title: self.text(Key::EnterCode).to_owned(), body }
+    }
+
+    /// Codes are digits but for recovery codes. No length is enforced: a code may be pasted with
+    /// spaces.
+    fn code_form(&self, ticket: Ticket<'_>, label: Key, words: bool) -> Markup {
+        let (mode, complete) = if words { ("text", "off") } else { ("numeric", "one-time-code") };
+        html! {
+            form method="post" action={ (self.base) "/login" } {
+                (ticket.fields())
+                label for="code" { (self.text(label)) }
+                input.code #code name="code" type="text" inputmode=(mode) autocomplete=(complete)
+                    autocapitalize="none" spellcheck="false" required autofocus;
+                button name="action" value="code" { (self.text(Key::Continue)) }
+            }
+        }
+    }
+
+    /// Asks which organization; `action` is the endpoint that takes the answer.
+    pub(super) fn choose(
+        &self,
+        ticket: Ticket<'_>,
+        action: &str,
+        organizations: &[(&str, &str)],
+        notice: Option<Key>,
+    ) -> Page {
+        let body = html! {
+            (self.notice(notice))
+            p { (self.text(Key::ChooseText)) }
+            form method="post" action={ (self.base) (action) } {
+                (ticket.fields())
+                input type="hidden" name="action" value="choose";
+                @for (id, name) in organizations {
+                    button.second name="organization" value=(id) { (name) }
+                }
+            }
+        };
+        Page { title: self.text(Key::Choose).to_owned(), body }
+    }
+
+    /// Asks for a second factor.
+    pub(super) fn second(&self, ticket: Ticket<'_>, second: &Second<'_>, notice: Option<Key>) -> Page {
+        let (text, label, words, asks) = match second.using {
+            Using::SmsUnsent => (Key::SecondSmsUnsent, Key::Code, false, false),
+            Using::Sms => (Key::SecondSms, Key::Code, false, true),
+            Using::App => (Key::SecondApp, Key::Code, false, true),
+            Using::RecoveryCode => (Key::SecondRecovery, Key::RecoveryCode, true, true),
+        };
+        let phone = second.phone.unwrap_or_default();
+        let is_sms = matches!(second.using, Using::Sms | Using::SmsUnsent);
+        let body = html! {
+            p { (self.spoken.filled(text, &[("phone", phone)])) }
+            (self.notice(notice))
+            @if asks { (self.code_form(ticket, label, words)) }
+            form method="post" action={ (self.base) "/login" } {
+                (ticket.fields())
+                @if is_sms {
+                    button.second name="action" value="sms" { (self.text(Key::Resend)) }
+                } @else if second.phone.is_some() {
+                    button.second name="action" value="sms" { (self.text(Key::UseSms)) }
+                }
+                @if second.app && second.using != Using::App {
+                    button.second name="action" value="app" { (self.text(Key::UseApp)) }
+                }
+                @if second.app && second.using != Using::RecoveryCode {
+                    button.second name="action" value="recovery" { (self.text(Key::UseRecovery)) }
+                }
+                button.second name="action" value="restart" { (self.text(Key::StartAgain)) }
+            }
+        };
+        Page { title: self.text(Key::SecondFactor).to_owned(), body }
+    }
+
+    /// Says something that is the end of the way, and where one may begin again.
+    pub(super) fn end(&self, title: Key, text: &str, way_on: Option<(&str, Key)>) -> Page {
+        let body = html! {
+            p role="alert" { (text) }
+            @if let Some((href, label)) = way_on {
+                p { a href=(href) { (self.text(label)) } }
+            }
+        };
+        Page { title: self.text(title).to_owned(), body }
+    }
+
+    /// Asks whether to sign out.
+    pub(super) fn sign_out(&self, return_to: Option<&str>) -> Page {
+        let body = html! {
+            p { (self.text(Key::SignOutText)) }
+            (self.sign_out_form(return_to))
+        };
+        Page { title: self.text(Key::SignOut).to_owned(), body }
+    }
+
+    fn sign_out_form(&self, return_to: Option<&str>) -> Markup {
+        html! {
+            form method="post" action={ (self.base) "/logout" } {
+                @if let Some(return_to) = return_to {
+                    input type="hidden" name="return_to" value=(return_to);
+                }
+                button { (self.text(Key::SignOut)) }
+            }
+        }
+    }
+
+    /// Says who is signed in.
+    pub(super) fn session(&self, person: &str, organization: Option<&str>) -> Page {
+        let body = html! {
+            p { (self.spoken.filled(Key::SignedInAs, &[("person", person)])) }
+            @if let Some(organization) = organization {
+                p { (self.spoken.filled(Key::OrganizationIs, &[("organization", organization)])) }
+                p { a href={ (self.base) "/organizations" } { (self.text(Key::SwitchOrganization)) } }
+            }
+            (self.sign_out_form(None))
+        };
+        Page { title: self.text(Key::SignedIn).to_owned(), body }
+    }
+}
+
+/// What there is of second factors.
+pub(super) struct Second<'a> {
+    pub(super) using: Using,
+    /// The number, but for its last digits covered.
+    pub(super) phone: Option<&'a str>,
+    pub(super) app: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Using {
+    Sms,
+    SmsUnsent,
+    App,
+    RecoveryCode,
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::*;
+    use crate::signin::texts::Texts;
+
+    const HOSTILE: &str = "\"><script>alert('x')</script>&";
+
+    type Made = Box<dyn Fn(&View<'_>) -> Page>;
+
+    fn shown(page: impl Fn(&View<'_>) -> Page) -> (String, HeaderMap) {
+        let (texts, look) = (Texts::built_in(), Look::new(&Brand::default()));
+        let spoken = texts.spoken(&HeaderMap::new());
+        let view = View { look: &look, spoken, base: "/_stytch", product: HOSTILE };
+        let response = view.answer(StatusCode::OK, &page(&view), Some("https://reports.test"));
+        let (parts, body) = response.into_parts();
+        (String::from_utf8(body.to_vec()).unwrap(), parts.headers)
+    }
+
+    #[test]
+    fn nothing_that_is_shown_becomes_markup() {
+        let ticket = Ticket { flow: HOSTILE, token: HOSTILE, return_to: HOSTILE };
+        let second = Second { using: Using::Sms, phone: Some(HOSTILE), app: true };
+        let pages: [Made; 7] = [
+            Box::new(move |view| view.start(ticket, true, true, Some(Key::InvalidEmail))),
+            Box::new(move |view| view.code(ticket, HOSTILE, Some(Key::WrongCode))),
+            Box::new(move |view| view.choose(ticket, "/login", &[(HOSTILE, HOSTILE)], None)),
+            Box::new(move |view| view.second(ticket, &second, None)),
+            Box::new(|view| view.end(Key::Stale, HOSTILE, Some((HOSTILE, Key::StartAgain)))),
+            Box::new(|view| view.sign_out(Some(HOSTILE))),
+            Box::new(|view| view.session(HOSTILE, Some(HOSTILE))),
+        ];
+        for page in pages {
+            let (text, _) = shown(page);
+            assert!(!text.contains("<script") && !text.contains(HOSTILE), "{text}");
+            assert!(text.contains("&lt;script&gt;"));
+        }
+    }
+
+    #[test]
+    fn the_policy_allows_the_style_and_nothing_else() {
+        let (text, headers) = shown(|view| view.sign_out(None));
+        let style = text.split_once("<style>").unwrap().1.split_once("</style>").unwrap().0;
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, style.as_bytes());
+        let policy = headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+        assert!(
+            policy.contains(&format!("style-src 'sha256-{}'", BASE64_STANDARD.encode(digest))),
+            "{policy}"
+        );
+        assert!(
+            policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
+            "{policy}"
+        );
+        assert!(policy.contains("form-action 'self' https: https://reports.test;"), "{policy}");
+        assert!(!policy.contains("unsafe"), "{policy}");
+    }
+
+    #[test]
+    fn words_on_the_accent_can_be_read() {
+        for (colour, bright) in [([0, 0, 0], false), ([255; 3], true), (ACCENT, false), ([255, 220, 0], true)]
+        {
+            assert_eq!(is_bright(colour), bright, "{colour:?}");
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! What is known of a sign-in under way, sealed and kept by the browser.
+//!
+//! What holds: nobody but the gateway can read or make a state (AES-256-GCM); it counts for the
+//! host and the cookie it was made for, for ten minutes, and for one step: a step that was taken
+//! is remembered until its state would have ended, and not taken again. Intermediate session
+//! tokens are nowhere else.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+use aws_lc_rs::{digest, rand};
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+
+use super::texts::Key;
+use crate::clock;
+use crate::config::Secret;
+
+/// How long a step may take. An intermediate session lives as long (REFERENCE.md 7.3).
+pub const LIFETIME: Duration = Duration::from_secs(600);
+/// Steps remembered as taken. More than a gateway with its limits takes in ten minutes.
+const MAX_TAKEN: usize = 200_000;
+/// Told apart from whatever else a key might be used for.
+const PURPOSE: &[u8] = b"stytch-gateway sign-in state v1";
+
+/// A sign-in between two of its steps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// What a form must say to take this step, and what is remembered once it was taken.
+    #[serde(rename = "t")]
+    pub token: String,
+    /// Unix milliseconds.
+    #[serde(rename = "a")]
+    pub made_at: i64,
+    /// Where to go in the end; see [`super::target`].
+    #[serde(rename = "r")]
+    pub return_to: String,
+    /// What to tell the person with the next page.
+    #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
+    pub notice: Option<Key>,
+    #[serde(rename = "s")]
+    pub step: Step,
+}
+
+/// What is asked next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Step {
+    /// An address.
+    Start(Start),
+    /// The code that was sent to an address.
+    Code(Code),
+    /// One of the organizations that the address opens.
+    Choose { intermediate: String },
+    /// A member's second factor.
+    Second(Second),
+    /// An organization to switch to.
+    Switch,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Start {
+    /// Id or slug of the organization to sign in to.
+    pub organization: Option<String>,
+    /// What was proved already, for an organization that wants an address as well.
+    pub intermediate: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Code {
+    /// The e-mail address or phone number.
+    pub to: String,
+    pub by: By,
+    /// Unix milliseconds.
+    pub sent_at: i64,
+    pub failures: u8,
+}
+
+/// What the code proves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum By {
+    /// A member's address, for one organization or any.
+    Member(Start),
+    /// A user's address, under this id. None where Stytch would send nothing there, which the
+    /// person is not told.
+    UserEmail(Option<String>),
+    UserPhone(Option<String>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Second {
+    pub intermediate: String,
+    pub organization: String,
+    pub member: String,
+    pub phone: Option<String>,
+    pub app: bool,
+    /// Whether the phone becomes a second factor by the code that is sent to it.
+    #[serde(default)]
+    pub enrolling: bool,
+    pub using: Using,
+    /// When a code was texted, unix milliseconds.
+    pub sent_at: Option<i64>,
+    pub failures: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Using {
+    /// A number is still to be named.
+    Enrol,
+    Sms,
+    App,
+    RecoveryCode,
+}
+
+impl State {
+    /// A state that nobody has seen yet.
+    #[must_use]
+    pub fn new(return_to: String, step: Step) -> Self {
+        Self { token: random::<16>(), made_at: clock::unix_millis(), return_to, notice: None, step }
+    }
+
+    #[must_use]
+    pub fn telling(mut self, notice: Option<Key>) -> Self {
+        self.notice = notice;
+        self
+    }
+}
+
+/// Bytes nobody can guess, in base64url.
+#[must_use]
+pub fn random<const N: usize>() -> String {
+    let mut bytes = [0; N];
+    if rand::fill(&mut bytes).is_err() {
+        // Without randomness nothing here is safe, and nothing else in the program is either.
+        std::process::abort();
+    }
+    BASE64_URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// Seals states and opens them again.
+pub struct Sealer(RandomizedNonceKey);
+
+/// Why a state does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Broken {
+    /// Nobody's, another host's, another cookie's, or sealed with another key.
+    Unreadable,
+    Expired,
+}
+
+impl Sealer {
+    /// From a secret of any length; without one, from randomness that ends with the process.
+    ///
+    /// # Errors
+    /// When there is no randomness to be had.
+    pub fn new(secret: Option<&Secret>) -> Result<Self, aws_lc_rs::error::Unspecified> {
+        let mut key = [0; 32];
+        match secret {
+            Some(secret) => {
+                let mut context = digest::Context::new(&digest::SHA256);
+                context.update(PURPOSE);
+                context.update(secret.expose().as_bytes());
+                key.copy_from_slice(context.finish().as_ref());
+            }
+            None => rand::fill(&mut key)?,
+        }
+        Ok(Self(RandomizedNonceKey::new(&AES_256_GCM, &key)?))
+    }
+
+    /// The state as the value of the cookie of that name, for that host. `None` when it cannot be
+    /// sealed.
+    #[must_use]
+    pub fn seal(&self, state: &State, host: &str, cookie: &str) -> Option<String> {
+        let mut bytes = serde_json::to_vec(state).ok()?;
+        let nonce = self.0.seal_in_place_append_tag(Aad::from(context(host, cookie)), &mut bytes).ok()?;
+        let mut sealed = nonce.as_ref().to_vec();
+        sealed.append(&mut bytes);
+        Some(BASE64_URL_SAFE_NO_PAD.encode(sealed))
+    }
+
+    /// The state in the cookie of that name, if it counts now (unix milliseconds).
+    ///
+    /// # Errors
+    /// See [`Broken`].
+    pub fn open(&self, value: &[u8], host: &str, cookie: &str, now: i64) -> Result<State, Broken> {
+        let mut bytes = BASE64_URL_SAFE_NO_PAD.decode(value).map_err(|_| Broken::Unreadable)?;
+        if bytes.len() < NONCE_LEN {
+            return Err(Broken::Unreadable);
+        }
+        let mut sealed = bytes.split_off(NONCE_LEN);
+        let nonce = Nonce::try_assume_unique_for_key(&bytes).map_err(|_| Broken::Unreadable)?;
+        let opened = self.0.open_in_place(nonce, Aad::from(context(host, cookie)), &mut sealed);
+        let state: State = serde_json::from_slice(opened.map_err(|_| Broken::Unreadable)?)
+            .map_err(|_| Broken::Unreadable)?;
+        let age = now.saturating_sub(state.made_at);
+        if age >= clock::span(LIFETIME) {
+            return Err(Broken::Expired);
+        }
+        Ok(state)
+    }
+}
+
+/// Neither a host nor a cookie's name holds a NUL.
+fn context(host: &str, cookie: &str) -> Vec<u8> {
+    [host.as_bytes(), b"\0", cookie.as_bytes()].concat()
+}
+
+/// Steps that were taken on this replica. Beyond [`MAX_TAKEN`] the oldest are forgotten.
+#[derive(Default)]
+pub struct Taken(Mutex<Tokens>);
+
+#[derive(Default)]
+struct Tokens {
+    known: HashSet<String>,
+    /// The oldest first, with the unix milliseconds at which their states end.
+    order: VecDeque<(i64, String)>,
+}
+
+impl Taken {
+    /// Takes the step of a state. False when it was taken before.
+    pub fn take(&self, state: &State, now: i64) -> bool {
+        let mut tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while tokens.order.front().is_some_and(|(ends, _)| *ends <= now) || tokens.order.len() >= MAX_TAKEN {
+            let Some((_, token)) = tokens.order.pop_front() else { break };
+            tokens.known.remove(&token);
+        }
+        if !tokens.known.insert(state.token.clone()) {
+            return false;
+        }
+        // Steps are kept from when they were taken, so that the oldest always ends first.
+        tokens.order.push_back((now + clock::span(LIFETIME), state.token.clone()));
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sealer() -> Sealer {
+        Sealer::new(Some(&Secret::new("a key that is known to this test alone"))).unwrap()
+    }
+
+    fn state() -> State {
+        State::new("/reports?x=1".to_owned(), Step::Choose { intermediate: "token".to_owned() })
+    }
+
+    #[test]
+    fn what_was_sealed_is_opened_where_it_belongs() {
+        let state = state().telling(Some(Key::WrongCode));
+        let sealed = sealer().seal(&state, "app.test", "flow_1").unwrap();
+        let open = |host, cookie, now| sealer().open(sealed.as_bytes(), host, cookie, now);
+        assert_eq!(open("app.test", "flow_1", state.made_at).unwrap(), state);
+        assert_eq!(open("other.test", "flow_1", state.made_at), Err(Broken::Unreadable));
+        assert_eq!(open("app.test", "flow_2", state.made_at), Err(Broken::Unreadable));
+        let end = state.made_at + clock::span(LIFETIME);
+        assert!(open("app.test", "flow_1", end - 1).is_ok());
+        assert_eq!(open("app.test", "flow_1", end), Err(Broken::Expired));
+    }
+
+    #[test]
+    fn another_key_opens_nothing() {
+        let sealed = sealer().seal(&state(), "app.test", "flow_1").unwrap();
+        for other in [Sealer::new(None).unwrap(), Sealer::new(Some(&Secret::new("another"))).unwrap()] {
+            assert_eq!(other.open(sealed.as_bytes(), "app.test", "flow_1", 0), Err(Broken::Unreadable));
+        }
+    }
+
+    #[test]
+    fn nothing_of_it_can_be_read() {
+        let sealed = sealer().seal(&state(), "app.test", "flow_1").unwrap();
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(&sealed).unwrap();
+        assert!(memchr::memmem::find(&bytes, b"token").is_none());
+        let again = sealer().seal(&state(), "app.test", "flow_1").unwrap();
+        assert_ne!(sealed, again, "a nonce of its own each time");
+    }
+
+    #[test]
+    fn a_step_is_taken_once() {
+        let (taken, one, other) = (Taken::default(), state(), state());
+        assert!(taken.take(&one, 0));
+        assert!(!taken.take(&one, 1));
+        assert!(taken.take(&other, 2));
+        assert!(!taken.take(&one, clock::span(LIFETIME) - 1));
+    }
+
+    proptest! {
+        #[test]
+        fn a_changed_byte_breaks_it(at in 0usize..60, change in 1u8..=255) {
+            let sealed = sealer().seal(&state(), "app.test", "flow_1").unwrap();
+            let mut bytes = BASE64_URL_SAFE_NO_PAD.decode(&sealed).unwrap();
+            let at = at % bytes.len();
+            bytes[at] ^= change;
+            let changed = BASE64_URL_SAFE_NO_PAD.encode(bytes);
+            let opened = sealer().open(changed.as_bytes(), "app.test", "flow_1", 0);
+            prop_assert_eq!(opened, Err(Broken::Unreadable));
+        }
+
+        #[test]
+        fn whatever_comes_in_is_no_state(value in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let opened = sealer().open(&value, "app.test", "flow_1", 0);
+            prop_assert_eq!(opened, Err(Broken::Unreadable));
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Consumer: how a user signs in by a code (REFERENCE.md 7.1).
+
+use http::header;
+
+use super::login::{Next, SignedIn};
+use super::{Desk, Trouble};
+use crate::stytch::Attributes;
+
+/// How long codes work, in minutes: as long as the step that asks for them.
+const EMAIL_MINUTES: u32 = 10;
+const SMS_MINUTES: u32 = 5;
+/// More of a browser's name says no more.
+const MAX_USER_AGENT: usize = 512;
+
+/// Sends a code to an address, and says under which id.
+pub(super) async fn send_email(desk: &Desk<'_>, email: &str) -> Result<String, Trouble> {
+    let came = Came::by(desk);
+    let call =
+        desk.common.client.user_email_send(email, came.attributes(), desk.spoken.locale(), EMAIL_MINUTES);
+    Ok(desk.common.ask("otps_email_login_or_create", call).await?.method_id)
+}
+
+/// Texts a code to a number, and says under which id.
+pub(super) async fn send_sms(desk: &Desk<'_>, phone: &str) -> Result<String, Trouble> {
+    let came = Came::by(desk);
+    let call = desk.common.client.user_sms_send(phone, came.attributes(), desk.spoken.locale(), SMS_MINUTES);
+    Ok(desk.common.ask("otps_sms_login_or_create", call).await?.method_id)
+}
+
+/// Tries a code. A session that came along grows by the factor, if it is the same user's.
+pub(super) async fn try_code(
+    desk: &Desk<'_>,
+    method_id: &str,
+    code: &str,
+    by: &'static str,
+) -> Result<Next, Trouble> {
+    let came = Came::by(desk);
+    let session = match desk.who().await {
+        Ok(Some(_)) => desk.credential(),
+        Ok(None) | Err(_) => None,
+    };
+    let minutes = desk.signin.session_minutes;
+    let ask = async |session: Option<&_>| {
+        let client = &desk.common.client;
+        let call = client.user_otp_authenticate(method_id, code, came.attributes(), session, minutes);
+        desk.common.ask("otps_authenticate", call).await
+    };
+    let login = match ask(session.as_ref()).await {
+        Err(trouble) if session.is_some() && trouble.is_about_session() => ask(None).await?,
+        tried => tried?,
+    };
+    let tokens = (login.session_token, login.session_jwt);
+    Ok(SignedIn::new(login.user_id, None, tokens, login.session, by).map_or(Next::Stale, Next::In))
+}
+
+/// Where a request came from.
+struct Came {
+    address: String,
+    user_agent: Option<String>,
+}
+
+impl Came {
+    fn by(desk: &Desk<'_>) -> Self {
+        let agent = desk.parts.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+        let user_agent = agent.filter(|agent| !agent.is_empty());
+        let user_agent = user_agent.map(|agent| agent.chars().take(MAX_USER_AGENT).collect());
+        Self { address: desk.client.address.to_string(), user_agent }
+    }
+
+    fn attributes(&self) -> Attributes<'_> {
+        Attributes { ip_address: &self.address, user_agent: self.user_agent.as_deref() }
+    }
+}
