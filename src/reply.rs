@@ -19,6 +19,8 @@ use crate::upstream::Lease;
 
 mod page;
 
+pub(crate) use self::page::STYLE as PAGE_STYLE;
+
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 /// What is ever forwarded, for `Allow`.
 pub const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");

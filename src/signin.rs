@@ -20,7 +20,8 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 
 use self::form::{Fields, MAX_FORM};
-use self::page::{Look, Page, View};
+use self::look::Look;
+use self::page::{Page, View};
 use self::state::{Sealer, Taken};
 use self::target::{Allowed, Target};
 use self::texts::{Key, Spoken};
@@ -44,6 +45,7 @@ mod flow;
 mod form;
 mod login;
 mod logout;
+mod look;
 mod member;
 mod organizations;
 mod page;
@@ -392,6 +394,7 @@ impl<'a> Desk<'a> {
             spoken: self.spoken,
             base: &self.signin.base_path,
             product: self.signin.brand.name.as_deref().unwrap_or(&self.visit.host),
+            typed: "",
         }
     }
 
@@ -399,10 +402,12 @@ impl<'a> Desk<'a> {
         Answer::fine(self.view().answer(StatusCode::OK, page, None))
     }
 
-    /// A page for a refusal, with where to begin again.
+    /// A page for a refusal, with where to begin again, or where to try again what could not be
+    /// checked.
     fn refusal(&self, title: Key, text: Key, way_on: Option<&str>, rejection: Rejection) -> Answer {
         let view = self.view();
-        let page = view.end(title, view.text(text), way_on.map(|href| (href, Key::StartAgain)));
+        let label = if rejection.code == Code::StytchUnavailable { Key::TryAgain } else { Key::StartAgain };
+        let page = view.end(title, view.text(text), way_on.map(|href| (href, label)));
         let mut response = view.answer(rejection.code.status(), &page, None);
         if let Some(wait) = rejection.retry_after {
             let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;

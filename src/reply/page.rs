@@ -1,16 +1,26 @@
-//! The page a person sees who is turned back. Plain HTML with its own few lines of style.
+//! The page a person sees who is turned back: plain HTML, and the style that all pages share.
 
+use std::sync::LazyLock;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 
 use crate::access::rejection::{Code, StepUp};
 
-/// No script, no request to anywhere, no frame; the one style sheet by its digest.
-const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; style-src 'sha256-hvQ+9+jbGbF4SZtxvLVoa3BpkAHXy4V+/JPlqPZ0O/A='; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
-);
+/// What is common to all pages of the gateway's own.
+pub(crate) const STYLE: &str = include_str!("page.css");
 
-const STYLE: &str = ":root{color-scheme:light dark}body{font:1rem/1.5 system-ui,sans-serif;margin:0;display:grid;min-height:100vh;place-items:center}main{max-width:34rem;padding:1.5rem}h1{font-size:1.5rem;line-height:1.25;margin:.25rem 0 1rem}.status{margin:0;opacity:.75}dl{display:grid;grid-template-columns:max-content 1fr;gap:.25rem 1rem;margin:0;font-size:.875rem}dt{opacity:.75}dd{margin:0;overflow-wrap:anywhere}";
+/// No script, no request to anywhere, no frame; the one style sheet by its digest.
+static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, STYLE.as_bytes());
+    let policy = format!(
+        "default-src 'none'; style-src 'sha256-{}'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+        BASE64_STANDARD.encode(digest)
+    );
+    HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
+});
 
 /// The page for a code, with the headers that go with any page of ours.
 pub(super) fn response(
@@ -22,7 +32,7 @@ pub(super) fn response(
     let mut response = Response::new(refusal(code, status, request_id, wanted));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);
+    headers.insert(header::CONTENT_SECURITY_POLICY, POLICY.clone());
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     *response.status_mut() = status;
@@ -40,8 +50,8 @@ fn refusal(code: Code, status: StatusCode, request_id: &str, wanted: Option<&Ste
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n\
-         <p class=\"status\">{status_code} {what}</p>\n<h1>{title}</h1>\n{wanted}\
-         <dl><dt>Code</dt><dd><code>{code}</code></dd><dt>Request</dt><dd><code>{request_id}</code></dd></dl>\n\
+         <p class=\"soft\">{status_code} {what}</p>\n<h1>{title}</h1>\n{wanted}\
+         <dl class=\"facts\"><dt>Code</dt><dd><code>{code}</code></dd><dt>Request</dt><dd><code>{request_id}</code></dd></dl>\n\
          </main>\n</body>\n</html>\n",
         status_code = status.as_u16(),
         code = code.as_str(),
@@ -65,16 +75,17 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use base64::Engine as _;
-    use base64::prelude::BASE64_STANDARD;
-
     use super::*;
 
     #[test]
     fn the_policy_allows_exactly_this_style() {
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, STYLE.as_bytes());
-        let source = format!("'sha256-{}'", BASE64_STANDARD.encode(digest));
-        assert!(POLICY.to_str().unwrap().contains(&source), "the style's digest is {source}");
+        let page = response(Code::NoRoute, StatusCode::NOT_FOUND, "id", None);
+        let text = String::from_utf8_lossy(page.body());
+        let style = text.split_once("<style>").unwrap().1.split_once("</style>").unwrap().0;
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, style.as_bytes());
+        let policy = page.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+        assert!(policy.contains(&format!("'sha256-{}'", BASE64_STANDARD.encode(digest))), "{policy}");
+        assert!(!policy.contains("unsafe"), "{policy}");
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub(super) fn organization(text: &str) -> Option<&str> {
 /// All but the last digits covered.
 pub(super) fn covered(phone: &str) -> String {
     let tail: String = phone.chars().rev().take(2).collect::<Vec<_>>().into_iter().rev().collect();
-    format!("••• {tail}")
+    format!("•••\u{a0}{tail}")
 }
 
 #[cfg(test)]
@@ -103,7 +103,7 @@ mod tests {
         for wrong in ["", "123", "12345a", "12345678901"] {
             assert_eq!(code(wrong), None, "{wrong}");
         }
-        assert_eq!(covered("+15005550123"), "••• 23");
+        assert_eq!(covered("+15005550123"), "•••\u{a0}23");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::flow::{self, MOST_RETURNS};
 use super::form::{self, Fields};
-use super::page::{self, Page, Ticket};
+use super::page::{self, Page, Ticket, View};
 use super::redirect::login_path;
 use super::state::{By, Code, Second, Start, State, Step, Using};
 use super::texts::Key;
@@ -28,6 +28,8 @@ pub(super) const RESEND_AFTER: i64 = 30_000;
 /// What comes of a step.
 pub(super) enum Next {
     Step(Step, Option<Key>),
+    /// The same step again, with what is wrong and what was typed.
+    Amend(Step, Key, String),
     /// The way ends here, with a title and a text.
     End(Key, String),
     In(Box<SignedIn>),
@@ -124,7 +126,7 @@ async fn show_step(desk: &Desk<'_>, id: &str) -> Result<Answer, Rejection> {
 
 /// The page of a step.
 async fn render(desk: &Desk<'_>, id: &str, state: &State) -> Result<Answer, Rejection> {
-    let view = desk.view();
+    let view = View { typed: state.typed.as_deref().unwrap_or_default(), ..desk.view() };
     let ticket = Ticket { flow: id, token: &state.token, return_to: &state.return_to };
     let page = match &state.step {
         Step::Start(_) => {
@@ -141,7 +143,7 @@ async fn render(desk: &Desk<'_>, id: &str, state: &State) -> Result<Answer, Reje
             Err(Hindered::Trouble(Trouble::Refused(_))) => return Ok(stale(desk, &state.return_to)),
             Err(Hindered::Trouble(trouble)) => return Ok(again(desk, id, trouble)),
         },
-        Step::Second(second) => second_page(desk, ticket, second, state.notice),
+        Step::Second(second) => second_page(&view, ticket, second, state.notice),
         Step::Switch => return Ok(stale(desk, &state.return_to)),
     };
     Ok(with_target(desk, state, &page))
@@ -167,9 +169,9 @@ pub(super) fn with_target(desk: &Desk<'_>, state: &State, page: &Page) -> Answer
     Answer::fine(desk.view().answer(StatusCode::OK, page, target.origin()))
 }
 
-fn second_page(desk: &Desk<'_>, ticket: Ticket<'_>, second: &Second, notice: Option<Key>) -> Page {
+fn second_page(view: &View<'_>, ticket: Ticket<'_>, second: &Second, notice: Option<Key>) -> Page {
     if second.using == Using::Enrol {
-        return desk.view().enrol(ticket, notice);
+        return view.enrol(ticket, notice);
     }
     let phone = second.phone.as_deref().map(form::covered);
     let using = match second.using {
@@ -179,7 +181,7 @@ fn second_page(desk: &Desk<'_>, ticket: Ticket<'_>, second: &Second, notice: Opt
         Using::RecoveryCode => page::Using::RecoveryCode,
     };
     let shown = page::Second { using, phone: phone.as_deref(), app: second.app };
-    desk.view().second(ticket, &shown, notice)
+    view.second(ticket, &shown, notice)
 }
 
 /// POST: takes a step.
@@ -234,6 +236,12 @@ pub(super) fn go_on(desk: &Desk<'_>, id: &str, state: &State, next: Next) -> Ans
             if !flow::keep(desk, id, &next, response.headers_mut()) {
                 return stale(desk, &state.return_to);
             }
+            Answer::fine(response)
+        }
+        Next::Amend(step, notice, typed) => {
+            let next = State::new(state.return_to.clone(), step).telling(Some(notice)).recalling(typed);
+            let mut response = see_other(&step_path(desk, id));
+            flow::keep(desk, id, &next, response.headers_mut());
             Answer::fine(response)
         }
         Next::End(title, text) => {
@@ -302,11 +310,12 @@ fn again(desk: &Desk<'_>, id: &str, trouble: Trouble) -> Answer {
 }
 
 async fn send_email(desk: &Desk<'_>, start: &Start, text: &str) -> Next {
-    let refused = |notice| Next::Step(Step::Start(start.clone()), Some(notice));
     if !desk.signin.methods.contains(&SigninMethod::EmailOtp) {
         return Next::Stale;
     }
-    let Some(email) = form::email(text) else { return refused(Key::InvalidEmail) };
+    let Some(email) = form::email(text) else {
+        return Next::Amend(Step::Start(start.clone()), Key::InvalidEmail, text.to_owned());
+    };
     let by = match desk.config.stytch.vertical {
         Vertical::B2b => By::Member(start.clone()),
         Vertical::Consumer => By::UserEmail(None),
@@ -319,7 +328,7 @@ async fn send_phone(desk: &Desk<'_>, start: &Start, text: &str) -> Next {
         return Next::Stale;
     }
     let Some(phone) = form::phone(text) else {
-        return Next::Step(Step::Start(start.clone()), Some(Key::InvalidPhone));
+        return Next::Amend(Step::Start(start.clone()), Key::InvalidPhone, text.to_owned());
     };
     send(desk, phone, By::UserPhone(None), 0, None).await
 }

@@ -178,7 +178,7 @@ pub(super) async fn second(desk: &Desk<'_>, step: &Second, form: &Fields<'_>) ->
 async fn enrol(desk: &Desk<'_>, step: &Second, number: &str) -> Next {
     match form::phone(number) {
         Some(phone) => text(desk, &Second { phone: Some(phone), ..step.clone() }).await,
-        None => Next::Step(Step::Second(step.clone()), Some(Key::InvalidPhone)),
+        None => Next::Amend(Step::Second(step.clone()), Key::InvalidPhone, number.to_owned()),
     }
 }
 

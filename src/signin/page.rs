@@ -4,45 +4,12 @@
 //! anywhere but the gateway, cannot be framed, and carries its one style sheet, which its policy
 //! names by digest; every field has a label, and what went wrong is announced.
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use super::look::Look;
 use super::texts::{Key, Spoken};
-use crate::config::Brand;
-
-const STYLE: &str = include_str!("style.css");
-const ACCENT: [u8; 3] = [0x1a, 0x56, 0xdb];
-
-/// What all pages look like. Made once for a configuration.
-pub(super) struct Look {
-    style: String,
-    /// As the policy names it.
-    digest: String,
-}
-
-impl Look {
-    pub(super) fn new(brand: &Brand) -> Self {
-        let [red, green, blue] = brand.accent.unwrap_or(ACCENT);
-        let on_accent = if is_bright([red, green, blue]) { "#000" } else { "#fff" };
-        let style =
-            format!("{STYLE}:root{{--accent:#{red:02x}{green:02x}{blue:02x};--on-accent:{on_accent}}}");
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, style.as_bytes());
-        Self { style, digest: BASE64_STANDARD.encode(digest) }
-    }
-}
-
-/// Whether black is easier to read on a colour than white (relative luminance of WCAG 2).
-fn is_bright(colour: [u8; 3]) -> bool {
-    let linear = |channel: u8| {
-        let channel = f64::from(channel) / 255.0;
-        if channel <= 0.040_45 { channel / 12.92 } else { ((channel + 0.055) / 1.055).powf(2.4) }
-    };
-    let [red, green, blue] = colour.map(linear);
-    0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179
-}
 
 /// In whose name and language pages speak.
 #[derive(Clone, Copy)]
@@ -52,6 +19,8 @@ pub(super) struct View<'a> {
     /// See [`crate::config::Signin::base_path`].
     pub(super) base: &'a str,
     pub(super) product: &'a str,
+    /// What was typed before and is to be put right.
+    pub(super) typed: &'a str,
 }
 
 /// What belongs to one page.
@@ -104,7 +73,10 @@ impl<'a> View<'a> {
                 }
                 body {
                     main {
-                        p.product { (self.product) }
+                        p.product {
+                            span.mark aria-hidden="true" { (initial(self.product)) }
+                            span { (self.product) }
+                        }
                         h1 { (page.title) }
                         (page.body)
                     }
@@ -139,45 +111,64 @@ impl<'a> View<'a> {
         response
     }
 
+    /// What is to be told of the step as a whole; what is wrong with a field stands beside that.
     fn notice(&self, notice: Option<Key>) -> Markup {
         html! {
-            @match notice {
-                Some(Key::Resent) => p.good role="status" { (self.text(Key::Resent)) },
+            @match notice.filter(|_| field_of(notice).is_none()) {
+                Some(Key::Resent) => p.good #notice role="status" { (self.text(Key::Resent)) },
+                Some(Key::Wait) => p.note #notice role="status" { (self.text(Key::Wait)) },
                 Some(key) => p.bad #notice role="alert" { (self.text(key)) },
                 None => {}
             }
         }
     }
 
+    /// What is wrong with a field.
+    fn wrong(&self, field: &str, notice: Option<Key>) -> Markup {
+        html! {
+            @if let Some(key) = notice.filter(|_| field_of(notice) == Some(field)) {
+                p.bad #{ (field) "-error" } role="alert" { (self.text(key)) }
+            }
+        }
+    }
+
+    fn typed_into(&self, field: &str, notice: Option<Key>) -> Option<&str> {
+        (field_of(notice) == Some(field)).then_some(self.typed)
+    }
+
     /// Asks for an address, by which a code is sent.
     pub(super) fn start(&self, ticket: Ticket<'_>, email: bool, phone: bool, notice: Option<Key>) -> Page {
-        let described = notice.map(|_| "notice");
         let body = html! {
             (self.notice(notice))
             @if email {
                 form method="post" action={ (self.base) "/login" } {
                     (ticket.fields())
                     label for="email" { (self.text(Key::Email)) }
-                    input #email name="email" type="text" inputmode="email" autocomplete="username email"
-                        autocapitalize="none" spellcheck="false" required autofocus
-                        aria-describedby=[described];
+                    (self.wrong("email", notice))
+                    input #email name="email" type="text" inputmode="email" autocomplete="email"
+                        autocapitalize="none" spellcheck="false" required
+                        autofocus[field_of(notice) != Some("phone")]
+                        value=[self.typed_into("email", notice)] aria-invalid=[invalid("email", notice)] aria-describedby=[described("email", None, notice)];
                     button name="action" value="email" { (self.text(Key::SendByEmail)) }
                 }
             }
             @if email && phone { p.or { (self.text(Key::Or)) } }
-            @if phone { (self.phone_form(ticket, email)) }
+            @if phone { (self.phone_form(ticket, email, notice)) }
         };
         Page { title: self.spoken.filled(Key::SignInTo, &[("product", self.product)]), body }
     }
 
-    fn phone_form(&self, ticket: Ticket<'_>, is_second: bool) -> Markup {
+    fn phone_form(&self, ticket: Ticket<'_>, is_second: bool, notice: Option<Key>) -> Markup {
         html! {
             form method="post" action={ (self.base) "/login" } {
                 (ticket.fields())
                 label for="phone" { (self.text(Key::Phone)) }
-                input #phone name="phone" type="tel" autocomplete="tel" required autofocus[!is_second]
-                    aria-describedby="phone-hint";
                 p.hint #phone-hint { (self.text(Key::PhoneHint)) }
+                (self.wrong("phone", notice))
+                input #phone name="phone" type="tel" autocomplete="tel" required
+                    autofocus[!is_second || field_of(notice) == Some("phone")]
+                    value=[self.typed_into("phone", notice)] aria-invalid=[invalid("phone", notice)]
+                    aria-describedby=[described("phone", Some("phone-hint"), notice)];
                 button.second[is_second] name="action" value="phone" { (self.text(Key::SendByPhone)) }
             }
         }
@@ -188,7 +179,7 @@ impl<'a> View<'a> {
         let body = html! {
             p { (self.text(Key::EnrolPhone)) }
             (self.notice(notice))
-            (self.phone_form(ticket, false))
+            (self.phone_form(ticket, false, notice))
         };
         Page { title: self.text(Key::SecondFactor).to_owned(), body }
     }
@@ -198,26 +189,29 @@ impl<'a> View<'a> {
         let body = html! {
             p #sent { (self.spoken.filled(Key::CodeSent, &[("address", to)])) }
             (self.notice(notice))
-            (self.code_form(ticket, Key::Code, false))
-            form method="post" action={ (self.base) "/login" } {
+            (self.code_form(ticket, Key::Code, false, notice))
+            form.more method="post" action={ (self.base) "/login" } {
                 (ticket.fields())
-                button.second name="action" value="resend" { (self.text(Key::Resend)) }
-                button.second name="action" value="restart" { (self.text(Key::OtherAddress)) }
+                button name="action" value="resend" { (self.text(Key::Resend)) }
+                button name="action" value="restart" { (self.text(Key::OtherAddress)) }
             }
         };
         Page { title: self.text(Key::EnterCode).to_owned(), body }
     }
 
     /// Codes are digits but for recovery codes. No length is enforced: a code may be pasted with
-    /// spaces.
-    fn code_form(&self, ticket: Ticket<'_>, label: Key, words: bool) -> Markup {
+    /// spaces. What the page says was `sent` describes the field.
+    fn code_form(&self, ticket: Ticket<'_>, label: Key, words: bool, notice: Option<Key>) -> Markup {
         let (mode, complete) = if words { ("text", "off") } else { ("numeric", "one-time-code") };
         html! {
             form method="post" action={ (self.base) "/login" } {
                 (ticket.fields())
                 label for="code" { (self.text(label)) }
-                input.code #code name="code" type="text" inputmode=(mode) autocomplete=(complete)
-                    autocapitalize="none" spellcheck="false" required autofocus;
+                (self.wrong("code", notice))
+                input.code[!words].words[words] #code name="code" type="text" inputmode=(mode)
+                    autocomplete=(complete) autocapitalize="none" spellcheck="false" required autofocus
+                    aria-invalid=[invalid("code", notice)]
+                    aria-describedby=[described("code", Some("sent"), notice)];
                 button name="action" value="code" { (self.text(Key::Continue)) }
             }
         }
@@ -237,8 +231,10 @@ impl<'a> View<'a> {
             form method="post" action={ (self.base) (action) } {
                 (ticket.fields())
                 input type="hidden" name="action" value="choose";
-                @for (id, name) in organizations {
-                    button.second name="organization" value=(id) { (name) }
+                ul.choices {
+                    @for (id, name) in organizations {
+                        li { button.second name="organization" value=(id) { (name) } }
+                    }
                 }
             }
         };
@@ -256,12 +252,14 @@ impl<'a> View<'a> {
         let phone = second.phone.unwrap_or_default();
         let is_sms = matches!(second.using, Using::Sms | Using::SmsUnsent);
         let body = html! {
-            p { (self.spoken.filled(text, &[("phone", phone)])) }
+            p #sent { (self.spoken.filled(text, &[("phone", phone)])) }
             (self.notice(notice))
-            @if asks { (self.code_form(ticket, label, words)) }
-            form method="post" action={ (self.base) "/login" } {
+            @if asks { (self.code_form(ticket, label, words, notice)) }
+            form.more[asks] method="post" action={ (self.base) "/login" } {
                 (ticket.fields())
-                @if is_sms {
+                @if second.using == Using::SmsUnsent {
+                    button name="action" value="sms" { (self.text(Key::SendByPhone)) }
+                } @else if is_sms {
                     button.second name="action" value="sms" { (self.text(Key::Resend)) }
                 } @else if second.phone.is_some() {
                     button.second name="action" value="sms" { (self.text(Key::UseSms)) }
@@ -283,7 +281,7 @@ impl<'a> View<'a> {
         let body = html! {
             p role="alert" { (text) }
             @if let Some((href, label)) = way_on {
-                p { a href=(href) { (self.text(label)) } }
+                p { a.button href=(href) { (self.text(label)) } }
             }
         };
         Page { title: self.text(title).to_owned(), body }
@@ -315,12 +313,45 @@ impl<'a> View<'a> {
             p { (self.spoken.filled(Key::SignedInAs, &[("person", person)])) }
             @if let Some(organization) = organization {
                 p { (self.spoken.filled(Key::OrganizationIs, &[("organization", organization)])) }
-                p { a href={ (self.base) "/organizations" } { (self.text(Key::SwitchOrganization)) } }
             }
             (self.sign_out_form(None))
+            @if organization.is_some() {
+                p.more { a.button href={ (self.base) "/organizations" } { (self.text(Key::SwitchOrganization)) } }
+            }
         };
         Page { title: self.text(Key::SignedIn).to_owned(), body }
     }
+}
+
+/// Stands for the product beside its name.
+fn initial(product: &str) -> String {
+    product.chars().find(|letter| letter.is_alphanumeric()).into_iter().flat_map(char::to_uppercase).collect()
+}
+
+/// The field that a notice is about; none for what is about the step as a whole.
+fn field_of(notice: Option<Key>) -> Option<&'static str> {
+    match notice? {
+        Key::InvalidEmail => Some("email"),
+        Key::InvalidPhone => Some("phone"),
+        Key::InvalidCode | Key::WrongCode => Some("code"),
+        _ => None,
+    }
+}
+
+/// For `aria-invalid`.
+fn invalid(field: &str, notice: Option<Key>) -> Option<&'static str> {
+    (field_of(notice) == Some(field)).then_some("true")
+}
+
+/// For `aria-describedby`: what is read out with a field. What is announced as a page loads is not
+/// heard by everybody, and what belongs to the field with the focus is.
+fn described(field: &str, always: Option<&str>, notice: Option<Key>) -> Option<String> {
+    let wrong = match (notice, field_of(notice)) {
+        (Some(_), None) => Some("notice".to_owned()),
+        (_, about) => about.filter(|about| *about == field).map(|about| format!("{about}-error")),
+    };
+    let ids: Vec<String> = wrong.into_iter().chain(always.map(str::to_owned)).collect();
+    (!ids.is_empty()).then(|| ids.join(" "))
 }
 
 /// What there is of second factors.
@@ -341,9 +372,12 @@ pub(super) enum Using {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::prelude::BASE64_STANDARD;
     use http::HeaderMap;
 
     use super::*;
+    use crate::config::Brand;
     use crate::signin::texts::Texts;
 
     const HOSTILE: &str = "\"><script>alert('x')</script>&";
@@ -353,7 +387,7 @@ mod tests {
     fn shown(page: impl Fn(&View<'_>) -> Page) -> (String, HeaderMap) {
         let (texts, look) = (Texts::built_in(), Look::new(&Brand::default()));
         let spoken = texts.spoken(&HeaderMap::new());
-        let view = View { look: &look, spoken, base: "/_stytch", product: HOSTILE };
+        let view = View { look: &look, spoken, base: "/_stytch", product: HOSTILE, typed: HOSTILE };
         let response = view.answer(StatusCode::OK, &page(&view), Some("https://reports.test"));
         let (parts, body) = response.into_parts();
         (String::from_utf8(body.to_vec()).unwrap(), parts.headers)
@@ -395,13 +429,5 @@ mod tests {
         );
         assert!(policy.contains("form-action 'self' https: https://reports.test;"), "{policy}");
         assert!(!policy.contains("unsafe"), "{policy}");
-    }
-
-    #[test]
-    fn words_on_the_accent_can_be_read() {
-        for (colour, bright) in [([0, 0, 0], false), ([255; 3], true), (ACCENT, false), ([255, 220, 0], true)]
-        {
-            assert_eq!(is_bright(colour), bright, "{colour:?}");
-        }
     }
 }

@@ -23,6 +23,8 @@ use crate::config::Secret;
 pub const LIFETIME: Duration = Duration::from_secs(600);
 /// Steps remembered as taken. More than a gateway with its limits takes in ten minutes.
 const MAX_TAKEN: usize = 200_000;
+/// Bytes of what was typed, to be put right.
+const MAX_TYPED: usize = 160;
 /// Told apart from whatever else a key might be used for.
 const PURPOSE: &[u8] = b"stytch-gateway sign-in state v1";
 
@@ -41,6 +43,9 @@ pub struct State {
     /// What to tell the person with the next page.
     #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
     pub notice: Option<Key>,
+    /// What was typed and is to be put right.
+    #[serde(rename = "y", default, skip_serializing_if = "Option::is_none")]
+    pub typed: Option<String>,
     #[serde(rename = "s")]
     pub step: Step,
 }
@@ -118,12 +123,21 @@ impl State {
     /// A state that nobody has seen yet.
     #[must_use]
     pub fn new(return_to: String, step: Step) -> Self {
-        Self { token: random::<16>(), made_at: clock::unix_millis(), return_to, notice: None, step }
+        let (token, made_at) = (random::<16>(), clock::unix_millis());
+        Self { token, made_at, return_to, notice: None, typed: None, step }
     }
 
     #[must_use]
     pub fn telling(mut self, notice: Option<Key>) -> Self {
         self.notice = notice;
+        self
+    }
+
+    /// With what was typed, where the cookie has room for it.
+    #[must_use]
+    pub fn recalling(mut self, typed: String) -> Self {
+        let fits = typed.len() <= MAX_TYPED && !typed.contains(char::is_control);
+        self.typed = fits.then_some(typed);
         self
     }
 }

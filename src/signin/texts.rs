@@ -83,6 +83,7 @@ keys! {
     Stale = "stale",
     StaleText = "stale_text",
     StartAgain = "start_again",
+    TryAgain = "try_again",
     Limited = "limited",
     LimitedText = "limited_text",
     Unavailable = "unavailable",

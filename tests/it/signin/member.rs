@@ -95,7 +95,7 @@ async fn a_text_message_as_second_factor() {
     let world = World::with(MEMBERS).await;
     let mut browser = Browser::new(&world);
     let page = browser.sign_in("/reports", "cho@acme.example").await;
-    let page = page.status(200).says("One more step").says("••• 23");
+    let page = page.status(200).says("One more step").says("•••\u{a0}23");
     assert!(!page.text().contains("5005550"), "the number is covered");
     assert!(!browser.has_session());
     let page = browser.send(&page, &[("action", "sms")]).await.says("sent a moment ago");
@@ -255,12 +255,12 @@ async fn whoever_has_no_second_factor_adds_a_phone() {
     let page = browser.sign_in("/reports", "ben@acme.example").await.says("Add a mobile phone");
     let page = browser.send(&page, &[("action", "phone"), ("phone", "12")]).await.says("check the number");
     let page = browser.send(&page, &[("action", "phone"), ("phone", "+44 7700 900123")]).await;
-    let page = page.says("••• 23");
+    let page = page.says("•••\u{a0}23");
     let code = browser.code("+447700900123");
     let page = browser.send(&page, &[("action", "code"), ("code", &code)]).await.status(200);
     assert_eq!(page.at, "/reports");
     assert_eq!(session(&world, &browser).await["factors"], json!(["email_otp", "otp"]));
     // From then on it is asked for.
     let mut again = Browser::new(&world);
-    again.sign_in("/", "ben@acme.example").await.says("••• 23");
+    again.sign_in("/", "ben@acme.example").await.says("•••\u{a0}23");
 }
