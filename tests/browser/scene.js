@@ -1,6 +1,6 @@
 /**
  * What the tests of the pages play on: the emulator, an application, the gateway between them as their
- * own processes, and Chromium, in which every name but `localhost` leads to a tripwire.
+ * own processes, and Chromium, in which every host but `localhost` and those below it leads to a tripwire.
  */
 
 import assert from "node:assert/strict";
@@ -38,6 +38,10 @@ path = "/admin/*"
 upstream = "app"
 allow.roles = ["admin"]
 [[routes]]
+path = "/scripts-only/*"
+upstream = "app"
+on_unauthenticated = "401"
+[[routes]]
 path = "/public/*"
 upstream = "app"
 auth = "none"
@@ -47,11 +51,16 @@ upstream = "nowhere"
 auth = "none"
 `;
 
+/** Where Chromium itself goes, whoever uses it. */
+const ITS_OWN = ["google.com", "googleapis.com", "gvt1.com", "gstatic.com"]
+  .map((name) => `MAP *.${name} ~NOTFOUND`)
+  .join(", ");
+
 /** Starts a program and resolves with it and the line it was waited for. */
 async function started(program, args, wanted, stream, environment = {}) {
   const child = spawn(path.join(BUILT, program), args, {
     env: { ...process.env, ...environment },
-    stdio: ["ignore", stream === "stdout" ? "pipe" : "ignore", stream === "stderr" ? "pipe" : "ignore"],
+    stdio: ["ignore", stream === "stdout" ? "pipe" : "ignore", stream === "stderr" ? "pipe" : "inherit"],
   });
   const lines = [];
   const found = new Promise((resolve, reject) => {
@@ -88,6 +97,11 @@ async function listening(server) {
 /** Shows on a page what it was told about its caller. */
 function application() {
   return createServer((request, response) => {
+    // As an application does that asks for a sign-in whoever is there.
+    if (request.url === "/circle") {
+      response.writeHead(303, { location: "/_stytch/login?return_to=/circle" }).end();
+      return;
+    }
     const told = { method: request.method, url: request.url };
     for (const [name, value] of Object.entries(request.headers)) {
       if (name.startsWith("x-stytch-") || name === "cookie") told[name] = value;
@@ -171,7 +185,7 @@ ${ROUTES}`,
     this.browser = await chromium.launch({
       executablePath: CHROMIUM,
       chromiumSandbox: process.getuid() !== 0,
-      args: [`--host-resolver-rules=MAP * 127.0.0.1:${trip}, EXCLUDE localhost`],
+      args: [`--host-resolver-rules=${ITS_OWN}, MAP * 127.0.0.1:${trip}, EXCLUDE localhost, EXCLUDE *.localhost`],
     });
     await this.#ready();
   }
@@ -312,6 +326,11 @@ class Person {
       cookie("stytch_session", session.session_token),
       cookie("stytch_session_jwt", session.session_jwt),
     ]);
+  }
+
+  /** Loses the cookies of such names. */
+  forgets(name) {
+    return this.context.clearCookies({ name });
   }
 
   /** Goes home. Nothing may have been asked of another host, and no page have broken its own policy. */

@@ -1,0 +1,158 @@
+/**
+ * Every page there is, and how a person gets to see it. To `reach` one leaves it open; what it shows is
+ * in the language that the person's browser asks for, so nothing here goes by the words on a page.
+ */
+
+const LONG = "bartholomew.featherstonehaugh-cholmondeley.the.third@subsidiary-of-a-company.example";
+
+/** Sends the form that has the field, or the button's own. */
+async function submit(person, field, text, action = undefined) {
+  await person.page.locator(`#${field}`).fill(text);
+  await person.page.locator(`form:has(#${field}) button${action ? `[value="${action}"]` : ""}`).click();
+}
+
+async function click(person, action) {
+  await person.page.locator(`button[value="${action}"]`).click();
+}
+
+async function toCode(person, email, query = "") {
+  await person.open(`/_stytch/login${query}`);
+  await submit(person, "email", email);
+  await person.page.locator("#code").waitFor();
+}
+
+async function pastCode(person, email, query = "") {
+  await toCode(person, email, query);
+  await submit(person, "code", await person.scene.code(email));
+}
+
+const at = (person, selector) => person.page.locator(selector).first().waitFor();
+
+export const MEMBER_PAGES = {
+  start: (person) => person.open("/_stytch/login"),
+  "start, wrong address": async (person) => {
+    await person.open("/_stytch/login");
+    await submit(person, "email", "ana at acme");
+    await at(person, "#email-error");
+  },
+  "start, cookies not kept": async (person) => {
+    await person.hasSession({ email: "ben@acme.example", organization: "acme" });
+    await person.open("/_stytch/login");
+    await person.forgets(/^stytch_session/);
+    await person.open("/_stytch/login");
+    await at(person, "#notice");
+  },
+  code: (person) => toCode(person, "ben@acme.example"),
+  "code, wrong": async (person) => {
+    await toCode(person, LONG);
+    await submit(person, "code", "000000");
+    await at(person, "#code-error");
+  },
+  "code, wait": async (person) => {
+    await toCode(person, "ben@acme.example");
+    await click(person, "resend");
+    await at(person, "#notice");
+  },
+  choose: async (person) => {
+    await pastCode(person, LONG);
+    await at(person, ".choices");
+  },
+  "choose, failed": async (person) => {
+    await pastCode(person, "ana@acme.example");
+    await at(person, ".choices");
+    const nobodys = (button) => (button.value = "organization-test-nobodys");
+    await person.page.locator(".choices button").first().evaluate(nobodys);
+    await person.page.locator(".choices button").first().click();
+    await at(person, "#notice");
+  },
+  "second factor, text message": async (person) => {
+    await pastCode(person, "cho@acme.example");
+    await at(person, "#code");
+  },
+  "second factor, text message, wrong": async (person) => {
+    await pastCode(person, "cho@acme.example");
+    await submit(person, "code", "12345x");
+    await at(person, "#code-error");
+  },
+  "second factor, app": async (person) => {
+    await pastCode(person, "tom@acme.example");
+    await at(person, "#code");
+  },
+  "second factor, recovery code": async (person) => {
+    await pastCode(person, "tom@acme.example");
+    await click(person, "recovery");
+    await at(person, "#code.words");
+  },
+  "second factor, a phone to add": async (person) => {
+    await pastCode(person, "sue@strict.example");
+    await at(person, "#phone");
+  },
+  "second factor, wrong phone": async (person) => {
+    await pastCode(person, "sue@strict.example");
+    await submit(person, "phone", "12345");
+    await at(person, "#phone-error");
+  },
+  "another way to sign in": async (person) => {
+    await pastCode(person, "kim@closed.example");
+    await person.heading();
+  },
+  "no organization": async (person) => {
+    await pastCode(person, "nobody@nowhere.example");
+    await person.heading();
+  },
+  stale: (person) => person.open("/_stytch/login?flow=gone"),
+  unavailable: async (person) => {
+    await toCode(person, "gil@globex.example");
+    await person.scene.fault("/v1/b2b/otps/", 500);
+    await submit(person, "code", "123456");
+    await at(person, "a.button");
+    await person.scene.fault();
+  },
+  "in circles": async (person) => {
+    await person.hasSession({ email: "ben@acme.example", organization: "acme" });
+    for (let visit = 0; visit < 4; visit += 1) await person.open("/_stytch/login");
+  },
+  session: async (person) => {
+    await person.hasSession({ email: LONG, organization: "long" });
+    await person.open("/_stytch/session");
+  },
+  "sign out": async (person) => {
+    await person.hasSession({ email: "ben@acme.example", organization: "acme" });
+    await person.open("/_stytch/logout");
+  },
+  "signed out": async (person) => {
+    await person.hasSession({ email: "ben@acme.example", organization: "acme" });
+    await person.open("/_stytch/logout");
+    await person.page.locator("button").click();
+    await at(person, "a.button");
+  },
+  organizations: async (person) => {
+    await person.hasSession({ email: LONG, organization: "long" });
+    await person.open("/_stytch/organizations");
+  },
+  "refused, role": async (person) => {
+    await person.hasSession({ email: "ben@acme.example", organization: "acme" });
+    await person.open("/admin/");
+  },
+  "refused, sign-in required": (person) => person.open("/scripts-only/"),
+  "refused, no such page": (person) => person.open("/_stytch/nothing"),
+  "refused, application gone": (person) => person.open("/broken/"),
+};
+
+export const USER_PAGES = {
+  "start, users": (person) => person.open("/_stytch/login"),
+  "start, users, wrong phone": async (person) => {
+    await person.open("/_stytch/login");
+    await submit(person, "phone", "0151 23456789");
+    await at(person, "#phone-error");
+  },
+  "code, users": async (person) => {
+    await person.open("/_stytch/login");
+    await submit(person, "phone", "+1 500 555 0125");
+    await at(person, "#code");
+  },
+  "session, users": async (person) => {
+    await person.hasSession({ email: "uma@example.com" });
+    await person.open("/_stytch/session");
+  },
+};
