@@ -17,7 +17,7 @@ pub use builders::{AppTokenBuilder, M2mTokenBuilder, SessionBuilder, TokenBuilde
 
 use crate::control::{self, AppTokenOrder, ControlError, M2mOrder, SessionOrder, TokenOrder};
 use crate::fault::Fault;
-use crate::journal::Request;
+use crate::journal::{Body, Request};
 use crate::keys::SigningKey;
 use crate::outbox::Message;
 use crate::state::Shared;
@@ -197,6 +197,12 @@ impl Emulator {
     /// The API calls seen so far whose path begins with `prefix`, the oldest first.
     pub fn requests(&self, prefix: &str) -> Vec<Request> {
         self.shared.lock().journal.requests(prefix)
+    }
+
+    /// What those calls said, as far as they said anything. Bodies hold secrets: they are to be had
+    /// in this process alone, and of the newest calls.
+    pub fn bodies(&self, prefix: &str) -> Vec<Body> {
+        self.shared.lock().journal.bodies(prefix)
     }
 
     /// Forgets the calls seen so far.

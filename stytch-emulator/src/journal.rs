@@ -2,11 +2,15 @@
 
 use std::collections::VecDeque;
 
+use axum::body::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
 
 /// How many calls are kept; older ones are forgotten, so that a demonstration may run for weeks.
 const CAPACITY: usize = 100_000;
+
+/// The same for their bodies, which are larger.
+const BODIES: usize = 2_000;
 
 /// A call to the API, seen by the emulator.
 #[derive(Debug, Clone, Serialize)]
@@ -22,6 +26,23 @@ pub struct Request {
     pub at: Timestamp,
 }
 
+/// What a call said, for those who are in the same process: bodies hold secrets, so the control API
+/// shows none.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Body {
+    /// The HTTP method.
+    pub method: String,
+    /// The path, without the query.
+    pub path: String,
+    /// Who called, as the call says.
+    pub user_agent: Option<String>,
+    /// What the bytes are, as the call says.
+    pub content_type: Option<String>,
+    /// The body as it was sent.
+    pub bytes: Bytes,
+}
+
 /// A call's place in the journal, to note the answer later.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Entry(u64);
@@ -31,6 +52,7 @@ pub(crate) struct Journal {
     requests: VecDeque<Request>,
     /// The place of the oldest call kept.
     first: u64,
+    bodies: VecDeque<Body>,
 }
 
 impl Journal {
@@ -56,8 +78,25 @@ impl Journal {
         self.requests.iter().filter(|one| one.path.starts_with(prefix)).cloned().collect()
     }
 
+    /// Keeps what a call said, if it said anything.
+    pub(crate) fn said(&mut self, body: Body) {
+        if body.bytes.is_empty() {
+            return;
+        }
+        if self.bodies.len() == BODIES {
+            self.bodies.pop_front();
+        }
+        self.bodies.push_back(body);
+    }
+
+    /// The bodies of calls whose path begins with `prefix`, the oldest first.
+    pub(crate) fn bodies(&self, prefix: &str) -> Vec<Body> {
+        self.bodies.iter().filter(|one| one.path.starts_with(prefix)).cloned().collect()
+    }
+
     pub(crate) fn forget(&mut self) {
         self.first += self.requests.len() as u64;
         self.requests.clear();
+        self.bodies.clear();
     }
 }

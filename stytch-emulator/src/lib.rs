@@ -50,7 +50,7 @@ pub use emulator::{
     AppTokenBuilder, Emulator, M2mTokenBuilder, SessionBuilder, StartError, TokenBuilder, WebhookBuilder,
 };
 pub use fault::Fault;
-pub use journal::Request;
+pub use journal::{Body, Request};
 pub use keys::Key;
 pub use outbox::Message;
 pub use webhook::Webhook;

@@ -7,8 +7,10 @@
 use std::convert::Infallible;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes, to_bytes};
 use axum::http::Request;
+use axum::http::header::{CONTENT_TYPE, USER_AGENT};
+use axum::http::request::Parts;
 use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -19,11 +21,15 @@ use tokio::task::JoinSet;
 use tower::ServiceExt as _;
 
 use crate::state::Shared;
-use crate::{api, control};
+use crate::{api, control, journal};
 
-/// A call that gets no answer.
+/// Of what is larger than this, or breaks off, there is nothing to answer. What is too large for a
+/// call is for the routers to say.
+const READ_AT_MOST: usize = 16 << 20;
+
+/// A call that gets no answer: to order, or since it was none.
 #[derive(Debug, thiserror::Error)]
-#[error("dropped to order")]
+#[error("dropped")]
 struct Dropped;
 
 #[derive(Clone)]
@@ -69,10 +75,13 @@ impl Door {
         if path == "/emulator" || path.starts_with("/emulator/") {
             return Ok(routed(self.control, request).await);
         }
+        let (parts, body) = request.into_parts();
+        let bytes = to_bytes(body, READ_AT_MOST).await.map_err(|_| Dropped)?;
         let (entry, fault) = {
             let state = &mut *self.shared.lock();
             let now = state.clock.now();
-            let entry = state.journal.arrived(request.method().to_string(), path.clone(), now);
+            let entry = state.journal.arrived(parts.method.to_string(), path.clone(), now);
+            state.journal.said(said(&parts, &path, bytes.clone()));
             (entry, state.faults.strike(&path))
         };
         let mut ordered = None;
@@ -85,10 +94,21 @@ impl Door {
         }
         let response = match ordered {
             Some(response) => response,
-            None => routed(self.api, request).await,
+            None => routed(self.api, Request::from_parts(parts, bytes.into())).await,
         };
         self.shared.lock().journal.answered(entry, response.status().as_u16());
         Ok(response)
+    }
+}
+
+fn said(parts: &Parts, path: &str, bytes: Bytes) -> journal::Body {
+    let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    journal::Body {
+        method: parts.method.to_string(),
+        path: path.to_owned(),
+        user_agent: header(USER_AGENT),
+        content_type: header(CONTENT_TYPE),
+        bytes,
     }
 }
 

@@ -4,6 +4,7 @@ use serde_json::json;
 use stytch::client::{Client, Vertical};
 use stytch::{b2b, consumer};
 
+use crate::published::{Others, mistakes, request_schema};
 use crate::support::{Scene, text};
 
 fn client(scene: &Scene, vertical: Vertical) -> Client {
@@ -19,6 +20,19 @@ fn b2b_client(scene: &Scene) -> b2b::client::Client {
 fn consumer_client(scene: &Scene) -> consumer::client::Client {
     let http = client(scene, Vertical::Consumer);
     consumer::client::Client::new_with_http_client(http.clone(), http)
+}
+
+/// What the SDK sent is what Stytch publishes; so what the schemas say of requests is right, too.
+fn as_published(scene: &Scene) {
+    let bodies = scene.emulator.bodies("/v1/");
+    let posted: Vec<_> = bodies.iter().filter(|body| body.method == "POST").collect();
+    assert!(posted.len() >= 3, "{}", posted.len());
+    for body in posted {
+        assert_eq!(body.content_type.as_deref(), Some("application/json"));
+        let schema = request_schema(&body.method, &body.path);
+        let said = serde_json::from_slice(&body.bytes).unwrap();
+        assert_eq!(mistakes(&schema, Others::Wrong, &said), [""; 0], "{}", body.path);
+    }
 }
 
 #[tokio::test]
@@ -73,6 +87,7 @@ async fn a_member_signs_in_authenticates_and_is_revoked() {
         Err(stytch::Error::Response(error)) => assert_eq!(error.error_type, "session_not_found"),
         other => panic!("{other:?}"),
     }
+    as_published(&scene);
 }
 
 #[tokio::test]
