@@ -8,6 +8,7 @@ mod access_tokens;
 mod assertion;
 mod attacks;
 mod binary;
+mod calls;
 mod client;
 mod credentials;
 mod echo;
@@ -25,6 +26,8 @@ mod permissions;
 mod policies;
 mod program;
 mod properties;
+#[path = "../../stytch-emulator/tests/it/published.rs"]
+mod published;
 mod rules;
 mod sessions;
 mod signin;

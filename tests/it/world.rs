@@ -1,8 +1,9 @@
 //! A whole world on the loopback interface: the emulator in Stytch's place, two upstreams, and the
 //! gateway, started from settings files as `stytch-gateway run` starts it.
 //!
-//! When a world ends its gateway is stopped and everything it has logged is read: every refusal a
-//! test saw must be there with its code, and no credential any test sent may be.
+//! When a world ends its gateway is stopped, what it said to Stytch is held against Stytch's schemas,
+//! and everything it has logged is read: every refusal a test saw must be there with its code, and no
+//! credential any test sent may be.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use stytch_gateway::app::{App, Command};
 use stytch_gateway::config::{self, ConfigError};
 use tempfile::TempDir;
 
+use crate::calls;
 use crate::client::{Connection, PATIENCE, Request, Response};
 use crate::echo::Echo;
 
@@ -503,6 +505,7 @@ impl Drop for World {
             return;
         }
         assert!(stopped.is_ok(), "the gateway did not stop in time");
+        calls::check(&self.emulator);
         self.check_logs();
     }
 }
