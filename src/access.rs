@@ -158,6 +158,10 @@ impl Gate {
         if route.observe && rejection.code.is_of_access() {
             return Ok(authz::observe(index, route, proved, rejection));
         }
+        let rejection = match &proved {
+            Some(proved) => rejection.of(&proved.word.identity),
+            None => rejection,
+        };
         *refused = proved;
         Err(rejection)
     }

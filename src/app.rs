@@ -25,6 +25,7 @@ use crate::server::listener::{self, Bound};
 use crate::server::worker::{self, Orders, Phase, Protocol};
 use crate::telemetry::Logs;
 use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::audit_log::{self, AuditLog, Event};
 
 pub(crate) mod control;
 pub mod reload;
@@ -43,6 +44,8 @@ pub enum StartError {
     Listen { setting: &'static str, address: String, source: io::Error },
     #[error("telemetry.access_log cannot be written")]
     AccessLog(#[source] io::Error),
+    #[error("telemetry.audit_log cannot be written")]
+    AuditLog(#[source] io::Error),
     #[error("a thread could not be started")]
     Thread(#[source] io::Error),
     #[error("there is no randomness to seal the state of sign-ins with")]
@@ -71,7 +74,7 @@ pub enum Command {
     Reload(Box<Loaded>),
     /// A changed configuration is invalid.
     Reject(config::ConfigError),
-    /// The access log file was moved away.
+    /// The files of the access log and the audit log were moved away.
     ReopenLog,
     Stop,
     /// Stop without waiting for what is under way.
@@ -153,6 +156,8 @@ impl App {
         let config = Arc::new(self.loaded.config);
         let access_log = AccessLog::start(&config.telemetry.access_log, Arc::clone(&self.metrics))
             .map_err(StartError::AccessLog)?;
+        let audit_log = AuditLog::start(&config.telemetry.audit_log, Arc::clone(&self.metrics))
+            .map_err(StartError::AuditLog)?;
         let mut control = Control::new(Arc::clone(&self.metrics), self.readiness.clone(), &config)?;
         let shared = control.connect(&config)?;
         let signin = control.sign_in(&config)?;
@@ -163,7 +168,8 @@ impl App {
         let starting = |index, sockets| Starting {
             sockets,
             orders: receiver.clone(),
-            access_log: access_log.lines(),
+            access_log: audit_log.beside(access_log.lines()),
+            audit_log: audit_log.lines(),
             metrics: Arc::clone(&self.metrics),
             index,
             via: Arc::clone(&via),
@@ -185,12 +191,14 @@ impl App {
             let _ = admin_stopped.await;
         }));
         let logs = self.logs;
-        let mut running = Running { orders, control, access_log, status, addresses, logs };
+        let audit = audit_log.lines();
+        audit.settings(Event::ConfigApplied, &config::access_hash(&config), None, "started");
+        let mut running = Running { orders, control, access_log, audit_log, audit, status, addresses, logs };
         let drain = loop {
             match commands.recv().await {
                 Some(Command::Reload(loaded)) => running.reload(*loaded),
-                Some(Command::Reject(error)) => running.control.rejected(&error),
-                Some(Command::ReopenLog) => running.reopen_log(),
+                Some(Command::Reject(error)) => running.rejected(&error),
+                Some(Command::ReopenLog) => running.reopen_logs(),
                 Some(Command::Stop) | None => break true,
                 Some(Command::Abort) => break false,
             }
@@ -201,9 +209,10 @@ impl App {
         }
         let _ = admin_stop.send(());
         let _ = admin.await;
-        let Running { access_log, orders, .. } = running;
-        drop(orders);
+        let Running { access_log, audit_log, audit, orders, .. } = running;
+        drop((orders, audit));
         access_log.finish(LOG_PATIENCE);
+        audit_log.finish(LOG_PATIENCE);
         Ok(())
     }
 }
@@ -213,6 +222,7 @@ struct Starting {
     sockets: Vec<Bound>,
     orders: watch::Receiver<Orders>,
     access_log: crate::telemetry::access_log::Lines,
+    audit_log: audit_log::Lines,
     metrics: Arc<Metrics>,
     index: usize,
     via: Arc<Via>,
@@ -255,6 +265,7 @@ fn start_worker(name: String, parts: Starting) -> io::Result<JoinHandle<()>> {
                     listeners: listeners?,
                     orders: parts.orders,
                     lines: parts.access_log,
+                    audit: parts.audit_log,
                     metrics: parts.metrics.worker(parts.index),
                     all_metrics: parts.metrics,
                     via: parts.via,
@@ -311,6 +322,9 @@ struct Running {
     orders: watch::Sender<Orders>,
     control: Control,
     access_log: AccessLog,
+    audit_log: AuditLog,
+    /// What this thread tells of changes.
+    audit: audit_log::Lines,
     status: Arc<admin::Status>,
     addresses: Vec<String>,
     logs: Option<Logs>,
@@ -326,22 +340,23 @@ impl Running {
         }
         let shared = match self.control.connect(&config) {
             Ok(shared) => shared,
-            Err(error) => return self.control.rejected(&error),
+            Err(error) => return self.rejected(&error),
         };
         let signin = match self.control.sign_in(&config) {
             Ok(signin) => signin,
-            Err(error) => return self.control.rejected(&error),
+            Err(error) => return self.rejected(&error),
         };
-        if old.telemetry.access_log != config.telemetry.access_log
-            && let Err(error) = self.access_log.reopen(&config.telemetry.access_log)
-        {
-            return self.control.rejected(&error);
+        match self.open_logs(&config, Some(&old)) {
+            Ok(()) => {}
+            Err(error) => return self.rejected(&error),
         }
         if let Some(logs) = &self.logs {
             logs.set_level(config.telemetry.level);
         }
         self.status.loaded(describe(&config, &self.addresses));
         self.control.applied(&old, &config);
+        let (was, access) = (config::access_hash(&old), config::access_hash(&config));
+        self.audit.settings(Event::ConfigApplied, &access, Some(&was), "changed");
         self.orders.send_modify(|orders| {
             orders.config = config;
             orders.shared = shared;
@@ -349,11 +364,29 @@ impl Running {
         });
     }
 
-    fn reopen_log(&self) {
+    fn rejected(&self, error: &dyn std::fmt::Display) {
+        self.control.rejected(error);
+        let access = config::access_hash(&self.orders.borrow().config);
+        self.audit.settings(Event::ConfigRejected, &access, Some(&access), &error.to_string());
+    }
+
+    fn reopen_logs(&self) {
         let config = Arc::clone(&self.orders.borrow().config);
-        if let Err(error) = self.access_log.reopen(&config.telemetry.access_log) {
-            tracing::error!(%error, "the access log could not be opened anew");
+        if let Err(error) = self.open_logs(&config, None) {
+            tracing::error!(%error, "the access log or the audit log could not be opened anew");
         }
+    }
+
+    /// Goes on with both logs as configured, or with neither; with those that are as in `old` as
+    /// they are.
+    fn open_logs(&self, config: &Config, old: Option<&Config>) -> io::Result<()> {
+        let (new, old) = (&config.telemetry, old.map(|old| &old.telemetry));
+        let open = |target, is_same: bool| (!is_same).then(|| AccessLog::open(target)).transpose();
+        let access = open(&new.access_log, old.is_some_and(|old| old.access_log == new.access_log))?;
+        let audit = open(&new.audit_log, old.is_some_and(|old| old.audit_log == new.audit_log))?;
+        access.into_iter().for_each(|opened| self.access_log.go_on_with(opened));
+        audit.into_iter().for_each(|opened| self.audit_log.go_on_with(opened));
+        Ok(())
     }
 
     /// Lets every response under way end, until `timeouts.drain` or a second signal.

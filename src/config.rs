@@ -399,6 +399,7 @@ pub struct Telemetry {
     pub log: LogFormat,
     pub level: tracing::Level,
     pub access_log: LogTarget,
+    pub audit_log: LogTarget,
 }
 
 #[cfg(test)]

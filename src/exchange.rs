@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use http::StatusCode;
@@ -13,11 +14,13 @@ use crate::access::authn::{Proved, Word};
 use crate::access::authz::{Basis, Grant};
 use crate::access::rejection::{Code, Rejection};
 use crate::endpoints::Endpoint;
+use crate::identity::Identity;
 use crate::metrics::{Decision, Verification};
 use crate::server::record::Record;
 use crate::server::worker::Worker;
 use crate::site::Site;
 use crate::telemetry::access_log;
+use crate::telemetry::audit_log::{Event, Told, Who};
 
 /// What the log says in the place of a status when there was nobody left to answer, as other
 /// proxies do.
@@ -43,6 +46,10 @@ pub struct Exchange {
     verification: Verification,
     reason: Option<&'static str>,
     word: Option<Rc<Word>>,
+    /// Whom a rule turned back.
+    turned_back: Option<Arc<Identity>>,
+    /// What else the audit log is to tell of this request.
+    told: Vec<Told>,
     /// None until there is an answer: a client that leaves before gets none.
     status: Option<StatusCode>,
     bytes_out: Cell<u64>,
@@ -73,6 +80,8 @@ impl Exchange {
             verification: Verification::None,
             reason: None,
             word: None,
+            turned_back: None,
+            told: Vec::new(),
             status: None,
             bytes_out: Cell::new(0),
         })
@@ -111,6 +120,12 @@ impl Exchange {
         self.route = self.route.or(rejection.route);
         self.decision = Decision::Refused(rejection.code);
         self.reason = Some(rejection.reason);
+        self.turned_back.clone_from(&rejection.who);
+    }
+
+    /// What the audit log is to tell besides how it was decided.
+    pub fn audit(&mut self, told: Vec<Told>) {
+        self.told = told;
     }
 
     /// Let pass, and then failed.
@@ -141,18 +156,49 @@ impl Exchange {
         &self.record
     }
 
+    /// As the logs name it.
+    fn route_name(&self) -> Option<&str> {
+        self.route.map(|route| self.site.route_name(route)).or(self.endpoint.and_then(Endpoint::label))
+    }
+
+    fn write_audit(&self, line: &access_log::Record) {
+        let audit = &self.worker.audit;
+        if !audit.is_on() {
+            return;
+        }
+        for told in &self.told {
+            audit.about(line, self.route_name(), told);
+        }
+        let (event, code) = match self.decision {
+            Decision::Refused(code) if code.is_audited() => (Event::Refused, code),
+            Decision::Observed(code) if code.is_audited() => (Event::Observed, code),
+            _ => return,
+        };
+        // The pages say themselves why somebody may not try again.
+        if !self.told.iter().any(|told| told.event == Event::Limited) {
+            let who = self.turned_back.as_ref().or(self.word.as_ref().map(|word| &word.identity));
+            let who = who.map(|who| Who::from(&**who)).unwrap_or_default();
+            let detail = self.reason.unwrap_or_default().to_owned();
+            audit.about(line, self.route_name(), &Told { event, code: Some(code), who, detail });
+        }
+    }
+
     fn write_line(&mut self, ended: Instant) {
         let Some(line) = self.line.take() else { return };
+        self.write_audit(&line);
+        let turned_back = self.turned_back.as_ref().map(|who| {
+            let mut text = Vec::new();
+            access_log::who(&mut text, who);
+            text
+        });
+        let who = turned_back.as_deref().or(self.word.as_ref().map(|word| &*word.said.who));
         self.worker.lines.end(
             line,
             &access_log::Outcome {
-                route: self
-                    .route
-                    .map(|route| self.site.route_name(route))
-                    .or(self.endpoint.and_then(Endpoint::label)),
+                route: self.route_name(),
                 decision: self.decision,
                 status: self.status.map_or(CLIENT_LEFT, |status| status.as_u16()),
-                who: self.word.as_ref().map_or(access_log::NOBODY, |word| &word.said.who),
+                who: who.unwrap_or(access_log::NOBODY),
                 verification: self.verification,
                 decision_took: self.decided.map(|at| at - self.started),
                 upstream_took: self

@@ -16,7 +16,7 @@ mod number;
 
 pub use exposition::CONTENT_TYPE;
 pub use label::{
-    CallOutcome, ConfigReload, ConnectionRefusal, ConnectionState, Decision, KeysFetch, LocalFallback,
+    CallOutcome, ConfigReload, ConnectionRefusal, ConnectionState, Decision, KeysFetch, LocalFallback, Log,
     LogLoss, UpstreamOutcome, Verification, WebhookEvent,
 };
 pub use named::{RouteCounts, UpstreamConnection, UpstreamCounts, UpstreamWorker};
@@ -37,7 +37,7 @@ pub struct Metrics {
     access: Mutex<Option<String>>,
     keys_fetches: [Number; KeysFetch::ALL.len()],
     config_reloads: [Number; ConfigReload::ALL.len()],
-    access_log_lost: [Number; LogLoss::ALL.len()],
+    logs_lost: [[Number; LogLoss::ALL.len()]; Log::ALL.len()],
 }
 
 /// The key set in use.
@@ -69,7 +69,7 @@ impl Metrics {
             access: Mutex::default(),
             keys_fetches: Default::default(),
             config_reloads: Default::default(),
-            access_log_lost: Default::default(),
+            logs_lost: Default::default(),
         })
     }
 
@@ -133,8 +133,8 @@ impl Metrics {
         self.config_reloads[outcome as usize].add_shared(1);
     }
 
-    pub fn access_log_lost(&self, why: LogLoss, lines: u64) {
-        self.access_log_lost[why as usize].add_shared(lines);
+    pub fn log_lost(&self, log: Log, why: LogLoss, lines: u64) {
+        self.logs_lost[log as usize][why as usize].add_shared(lines);
     }
 
     /// Verified sessions remembered, in all workers together.

@@ -40,6 +40,7 @@ use crate::proxy::cookies;
 use crate::reply::Reply;
 use crate::site::Site;
 use crate::stytch::{self, Client, Error};
+use crate::telemetry::audit_log::{Event, Told, Who};
 
 mod flow;
 mod form;
@@ -213,14 +214,16 @@ pub async fn serve(
         let rejection = Rejection::new(Code::NoRoute, "sign-in is switched off");
         return passage.refuse(&rejection, &parts.method, &parts.headers);
     };
-    let answer = match read(place, &parts, body).await {
+    let (answer, told) = match read(place, &parts, body).await {
         Ok(form) => {
             let desk = Desk::new(&site, common, visit, &parts, &passage);
             let answer = desk.answer(place, &Fields::read(&form)).await;
-            answer.map(|answer| desk.finish(answer))
+            let answer = answer.map(|answer| desk.finish(answer));
+            (answer, desk.told.take())
         }
-        Err(rejection) => Err(rejection),
+        Err(rejection) => (Err(rejection), Vec::new()),
     };
+    passage.exchange.audit(told);
     match answer {
         Ok(Answer { response, refusal: None }) => {
             passage.exchange.served();
@@ -282,6 +285,8 @@ struct Desk<'a> {
     fresh: RefCell<Option<Box<Fresh>>>,
     /// Why the credentials that came prove nobody.
     refused: Cell<Option<Code>>,
+    /// For the audit log.
+    told: RefCell<Vec<Told>>,
 }
 
 impl<'a> Desk<'a> {
@@ -305,6 +310,7 @@ impl<'a> Desk<'a> {
             spoken: config.signin.texts.spoken(&parts.headers),
             fresh: RefCell::new(None),
             refused: Cell::new(None),
+            told: RefCell::default(),
         }
     }
 
@@ -419,7 +425,7 @@ impl<'a> Desk<'a> {
     /// When this address has tried too often: the page that says so.
     fn limited(&self) -> Option<Answer> {
         let wait = self.common.lasting.addresses.take(network(self.client.address))?;
-        self.audit("limited", None, "address");
+        self.audit(Event::Limited, None, "address");
         let rejection = Rejection::new(Code::RateLimited, "too many attempts to sign in from this address");
         Some(self.refusal(Key::Limited, Key::LimitedText, None, rejection.retry_after(wait)))
     }
@@ -441,19 +447,12 @@ impl<'a> Desk<'a> {
     }
 
     /// What happened, for those who look after the gateway. Never an address or a credential.
-    fn audit(&self, event: &'static str, who: Option<&Identity>, detail: &str) {
-        let session = who.and_then(|who| who.session.as_ref());
-        tracing::info!(
-            target: "stytch_gateway::audit",
-            event,
-            client = %self.client.address,
-            host = self.visit.host,
-            subject = who.map(|who| who.subject.as_str()),
-            organization_id = who.and_then(|who| who.organization.as_ref()).map(|it| it.id.as_str()),
-            session_id = session.map(|session| session.id.as_str()),
-            detail,
-            "sign-in"
-        );
+    fn audit(&self, event: Event, who: Option<&Identity>, detail: &str) {
+        self.tell(event, who.map(Who::from).unwrap_or_default(), detail);
+    }
+
+    fn tell(&self, event: Event, who: Who, detail: &str) {
+        self.told.borrow_mut().push(Told { event, code: None, who, detail: detail.to_owned() });
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the gateway tells its operator: ordinary logs here, the access log beside.
+//! What the gateway tells its operator: ordinary logs here, the access log and the audit log beside.
 //!
 //! Logs go to stderr, so that stdout can be the access log. Libraries speak at `warn` at most,
 //! whatever level is configured: at `trace` some of them print the headers they handle.
@@ -14,6 +14,7 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 use crate::config::{self, LogFormat};
 
 pub mod access_log;
+pub mod audit_log;
 
 /// The level of the ordinary logs, which a reload may change.
 #[derive(Debug, Clone)]

@@ -6,6 +6,8 @@ use std::time::Duration;
 use http::StatusCode;
 use serde::Serialize;
 
+use crate::identity::Identity;
+
 /// The stable names of DESIGN.md section 7: in the response, the log line and the metric alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Code {
@@ -64,6 +66,18 @@ impl Code {
                 | Self::StytchUnavailable
                 | Self::KeysUnavailable
         )
+    }
+
+    /// Whether the audit log tells of it: somebody came with a credential, or claimed to be somebody,
+    /// and was turned back. That nobody has signed in yet is no news, and an outage says nothing of
+    /// anybody.
+    #[must_use]
+    pub const fn is_audited(self) -> bool {
+        match self {
+            Self::Unauthenticated | Self::StytchUnavailable | Self::KeysUnavailable => false,
+            Self::SpoofedIdentity | Self::UntrustedCaller | Self::RateLimited => true,
+            other => other.is_of_access(),
+        }
     }
 
     /// Every code, in the order of their discriminants; metrics count by position in it.
@@ -233,6 +247,8 @@ pub struct Rejection {
     pub route: Option<usize>,
     /// How to sign in so that it passes, with [`Code::StepUpRequired`].
     pub step_up: Option<Arc<StepUp>>,
+    /// Whom a rule turned back.
+    pub who: Option<Arc<Identity>>,
 }
 
 /// What a session lacks that its owner can give it by signing in again.
@@ -256,7 +272,7 @@ const fn is_false(so: &bool) -> bool {
 impl Rejection {
     #[must_use]
     pub const fn new(code: Code, reason: &'static str) -> Self {
-        Self { code, reason, retry_after: None, route: None, step_up: None }
+        Self { code, reason, retry_after: None, route: None, step_up: None, who: None }
     }
 
     #[must_use]
@@ -268,6 +284,12 @@ impl Rejection {
     #[must_use]
     pub const fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
+        self
+    }
+
+    #[must_use]
+    pub fn of(mut self, who: &Arc<Identity>) -> Self {
+        self.who = Some(Arc::clone(who));
         self
     }
 

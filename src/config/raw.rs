@@ -280,7 +280,6 @@ pub(super) struct Telemetry {
     /// Where the access log goes: `"stdout"`, `"off"` or the path of a file.
     pub(super) access_log: String,
     /// Where the audit log goes: `"stdout"`, `"off"` or the path of a file.
-    #[schemars(extend("x-later" = true))]
     pub(super) audit_log: String,
     /// Where traces are sent (OTLP). By default nowhere.
     #[serde(skip_serializing_if = "Option::is_none")]

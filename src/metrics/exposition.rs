@@ -9,7 +9,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::label::{
-    ConfigReload, ConnectionRefusal, ConnectionState, Decision, KeysFetch, LocalFallback, LogLoss,
+    ConfigReload, ConnectionRefusal, ConnectionState, Decision, KeysFetch, LocalFallback, Log, LogLoss,
     UpstreamOutcome, Verification, WebhookEvent,
 };
 use super::number::{Durations, Number};
@@ -171,7 +171,19 @@ impl Scrape {
             family.encode_info(&[("hash", hash)])?;
         }
         let mut family = out.counter("access_log_lost_lines", "Access log lines lost, by why.")?;
-        shared(&mut family, "reason", LogLoss::ALL.map(LogLoss::as_str), &self.0.access_log_lost)?;
+        shared(
+            &mut family,
+            "reason",
+            LogLoss::ALL.map(LogLoss::as_str),
+            &self.0.logs_lost[Log::Access as usize],
+        )?;
+        let mut family = out.counter("audit_log_lost_lines", "Audit log lines lost, by why.")?;
+        shared(
+            &mut family,
+            "reason",
+            LogLoss::ALL.map(LogLoss::as_str),
+            &self.0.logs_lost[Log::Audit as usize],
+        )?;
         let mut family = out.counter("panics", "Panics that cost one request.")?;
         count(&mut family, self.0.sum(|worker| &worker.panics))?;
         let version = [("version", env!("CARGO_PKG_VERSION"))];
@@ -381,7 +393,8 @@ mod tests {
         metrics.keys_fetch(KeysFetch::Failed);
         metrics.config_reload(ConfigReload::Rejected);
         metrics.access("0123456789abcdef".to_owned());
-        metrics.access_log_lost(LogLoss::QueueFull, 300);
+        metrics.log_lost(Log::Access, LogLoss::QueueFull, 300);
+        metrics.log_lost(Log::Audit, LogLoss::WriteFailed, 2);
         shows(
             &metrics,
             &[
@@ -393,6 +406,7 @@ mod tests {
                 r#"stytch_gateway_config_reloads_total{outcome="rejected"} 1"#,
                 r#"stytch_gateway_access_info{hash="0123456789abcdef"} 1"#,
                 r#"stytch_gateway_access_log_lost_lines_total{reason="queue_full"} 300"#,
+                r#"stytch_gateway_audit_log_lost_lines_total{reason="write_failed"} 2"#,
                 concat!(r#"stytch_gateway_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""} 1"#),
             ],
         );

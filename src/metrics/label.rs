@@ -252,7 +252,15 @@ labels! {
 }
 
 labels! {
-    /// Why access log lines were lost.
+    /// What is written by a thread of its own.
+    Log {
+        Access => "access",
+        Audit => "audit",
+    }
+}
+
+labels! {
+    /// Why lines of a log were lost.
     LogLoss {
         /// The writer did not keep up.
         QueueFull => "queue_full",

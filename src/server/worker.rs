@@ -34,6 +34,7 @@ use crate::reply;
 use crate::signin;
 use crate::site::Site;
 use crate::telemetry::access_log::{self, Lines};
+use crate::telemetry::audit_log;
 
 /// Bytes a connection buffers of a request at once, and of a response. What a client that stops
 /// reading can pin is a few of these (see ARCHITECTURE.md, Memory).
@@ -75,6 +76,7 @@ pub struct Worker {
     pub ids: Generator,
     pub via: Arc<Via>,
     pub lines: Lines,
+    pub audit: audit_log::Lines,
     pub metrics: Arc<metrics::Worker>,
     all_metrics: Arc<Metrics>,
     gauge: Arc<Gauge>,
@@ -88,6 +90,7 @@ pub struct Parts {
     pub listeners: Vec<Listener>,
     pub orders: watch::Receiver<Orders>,
     pub lines: Lines,
+    pub audit: audit_log::Lines,
     pub metrics: Arc<metrics::Worker>,
     pub all_metrics: Arc<Metrics>,
     pub via: Arc<Via>,
@@ -108,6 +111,7 @@ pub async fn run(mut parts: Parts) {
         ids: Generator::default(),
         via: parts.via,
         lines: parts.lines,
+        audit: parts.audit,
         metrics: parts.metrics,
         all_metrics: parts.all_metrics,
         gauge: parts.gauge,
@@ -134,6 +138,7 @@ pub async fn run(mut parts: Parts) {
     }
     sweeping.abort();
     worker.lines.flush();
+    worker.audit.flush();
 }
 
 /// Returns once nobody gives orders any more.
@@ -187,6 +192,7 @@ impl Worker {
             }
             if now.is_multiple_of(LOG_FLUSH) {
                 self.lines.flush();
+                self.audit.flush();
             }
             if now.is_multiple_of(POOL_SWEEP) {
                 site.sweep();

@@ -17,8 +17,10 @@ use crate::access::authn::{Fresh, Proved};
 use crate::access::rejection::{self, Rejection};
 use crate::clock;
 use crate::config::{Secret, SigninMethod, Vertical};
+use crate::identity::Kind;
 use crate::proxy::cookies;
 use crate::stytch::types::SessionFacts;
+use crate::telemetry::audit_log::{Event, Who};
 
 /// Wrong codes in one flow before it has to begin again.
 pub(super) const MAX_FAILURES: u8 = 5;
@@ -276,17 +278,14 @@ fn arrive(desk: &Desk<'_>, id: &str, state: &State, signed_in: &SignedIn) -> Ans
     cookies::replace(&desk.config.session, &signed_in.fresh, headers);
     flow::end(desk, id, headers);
     flow::note_return(desk, headers);
-    tracing::info!(
-        target: "stytch_gateway::audit",
-        event = "sign_in",
-        client = %desk.client.address,
-        host = desk.visit.host,
-        subject = signed_in.subject,
-        organization_id = signed_in.organization,
-        session_id = signed_in.session_id,
-        detail = signed_in.by,
-        "sign-in"
-    );
+    let who = Who {
+        kind: Some(Kind::Session.as_str()),
+        subject: Some(signed_in.subject.clone()),
+        client_id: None,
+        organization_id: signed_in.organization.clone(),
+        session_id: Some(signed_in.session_id.clone()),
+    };
+    desk.tell(Event::SignIn, who, signed_in.by);
     Answer::fine(response)
 }
 
@@ -343,7 +342,7 @@ async fn resend(desk: &Desk<'_>, code: &Code) -> Next {
 /// Sends a code. Whether anything was sent, the person is told the same.
 async fn send(desk: &Desk<'_>, to: String, by: By, failures: u8, notice: Option<Key>) -> Next {
     if desk.was_sent_too_many(&to) {
-        desk.audit("limited", None, "recipient");
+        desk.audit(Event::Limited, None, "recipient");
         return Next::End(Key::Limited, desk.spoken.get(Key::LimitedText).to_owned());
     }
     let sent = match &by {
@@ -354,7 +353,7 @@ async fn send(desk: &Desk<'_>, to: String, by: By, failures: u8, notice: Option<
     let by = match sent {
         Ok(by) => by,
         Err(Trouble::Refused(reason)) => {
-            desk.audit("send_refused", None, &reason);
+            desk.audit(Event::SendRefused, None, &reason);
             by
         }
         Err(trouble) => return Next::Again(trouble),
@@ -367,7 +366,7 @@ async fn try_code(desk: &Desk<'_>, step: &Code, text: &str) -> Next {
         return Next::Step(Step::Code(step.clone()), Some(Key::InvalidCode));
     };
     if desk.was_tried_too_often(&step.to) {
-        desk.audit("limited", None, "recipient");
+        desk.audit(Event::Limited, None, "recipient");
         return Next::End(Key::Limited, desk.spoken.get(Key::LimitedText).to_owned());
     }
     let tried = match &step.by {
@@ -379,7 +378,7 @@ async fn try_code(desk: &Desk<'_>, step: &Code, text: &str) -> Next {
     match tried {
         Ok(next) => next,
         Err(Trouble::Refused(reason)) => {
-            desk.audit("sign_in_refused", None, &reason);
+            desk.audit(Event::SignInRefused, None, &reason);
             let failures = step.failures.saturating_add(1);
             if failures >= MAX_FAILURES {
                 let start = match &step.by {

@@ -13,6 +13,7 @@ use super::{Answer, Desk, Trouble, flow, see_other};
 use crate::access::rejection::Rejection;
 use crate::identity::Identity;
 use crate::proxy::cookies;
+use crate::telemetry::audit_log::Event;
 
 pub(super) fn ask(desk: &Desk<'_>, query: &Fields<'_>) -> Answer {
     let target = query.get("return_to").map(|text| desk.target(text).location());
@@ -30,7 +31,7 @@ async fn end(desk: &Desk<'_>, identity: &Identity) {
         Err(Trouble::Refused(_)) => "ended before",
         Err(Trouble::Unavailable { .. }) => "not revoked at Stytch, which could not be asked",
     };
-    desk.audit("sign_out", Some(identity), detail);
+    desk.audit(Event::SignOut, Some(identity), detail);
 }
 
 pub(super) async fn out(desk: &Desk<'_>, form: &Fields<'_>) -> Result<Answer, Rejection> {
@@ -39,7 +40,7 @@ pub(super) async fn out(desk: &Desk<'_>, form: &Fields<'_>) -> Result<Answer, Re
     match desk.who().await {
         Ok(Some(who)) => end(desk, &who.word.identity).await,
         Ok(None) => {}
-        Err(rejection) => desk.audit("sign_out", None, rejection.reason),
+        Err(rejection) => desk.audit(Event::SignOut, None, rejection.reason),
     }
     let mut response = match form.get("return_to").map(|text| desk.target(text)) {
         Some(target) if target != Target::default() => see_other(&target.location()),

@@ -7,6 +7,7 @@ use super::texts::Key;
 use super::{Desk, Trouble};
 use crate::stytch::MemberStep;
 use crate::stytch::types::{Discovered, MemberLogin, MfaRequired, Named, PrimaryRequired};
+use crate::telemetry::audit_log::Event;
 
 /// Sends a code to an address: for one organization, or to find out which there are.
 pub(super) async fn send(desk: &Desk<'_>, start: &Start, email: &str) -> Result<(), Trouble> {
@@ -89,7 +90,7 @@ pub(super) async fn choose(desk: &Desk<'_>, intermediate: &str, organization: &s
     match desk.common.ask("b2b_discovery_intermediate_sessions_exchange", call).await {
         Ok(login) => after(desk, login, "email_otp"),
         Err(Trouble::Refused(reason)) => {
-            desk.audit("sign_in_refused", None, &reason);
+            desk.audit(Event::SignInRefused, None, &reason);
             let gone = ["intermediate_session_not_found", "invalid_session_token"].contains(&reason.as_str());
             if gone {
                 return Next::Stale;
@@ -199,7 +200,7 @@ async fn text(desk: &Desk<'_>, step: &Second) -> Next {
     match desk.common.ask("b2b_otps_sms_send", call).await {
         Ok(_) => with(Some(crate::clock::unix_millis()), step.sent_at.map(|_| Key::Resent)),
         Err(Trouble::Refused(reason)) => {
-            desk.audit("send_refused", None, &reason);
+            desk.audit(Event::SendRefused, None, &reason);
             if !(step.enrolling && reason.starts_with("invalid_phone_number")) {
                 return Next::Stale;
             }
@@ -236,7 +237,7 @@ async fn try_second(desk: &Desk<'_>, step: &Second, code: &str) -> Next {
     match tried {
         Ok(login) => after(desk, login, by),
         Err(Trouble::Refused(reason)) => {
-            desk.audit("sign_in_refused", None, &reason);
+            desk.audit(Event::SignInRefused, None, &reason);
             let failures = step.failures.saturating_add(1);
             let gone = ["intermediate_session_not_found", "invalid_session_token"].contains(&reason.as_str());
             if gone || failures >= MAX_FAILURES {

@@ -10,6 +10,7 @@ use super::texts::Key;
 use super::{Answer, Desk, Trouble, member, see_other};
 use crate::access::rejection::{Code, Rejection};
 use crate::stytch::Vertical;
+use crate::telemetry::audit_log::Event;
 
 pub(super) async fn show(desk: &Desk<'_>, query: &Fields<'_>) -> Result<Answer, Rejection> {
     let base = &desk.signin.base_path;
@@ -67,7 +68,7 @@ pub(super) async fn switch(desk: &Desk<'_>, form: &Fields<'_>) -> Result<Answer,
             match desk.common.ask("b2b_sessions_exchange", call).await {
                 Ok(login) => member::after(desk, login, "organization switch"),
                 Err(Trouble::Refused(reason)) => {
-                    desk.audit("sign_in_refused", Some(&who.word.identity), &reason);
+                    desk.audit(Event::SignInRefused, Some(&who.word.identity), &reason);
                     let mut response = see_other(&format!("{base}/organizations?failed"));
                     flow::end(desk, form.text("flow"), response.headers_mut());
                     return Ok(Answer::fine(response));

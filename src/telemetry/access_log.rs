@@ -13,9 +13,9 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError
 use std::time::Duration;
 
 use crate::config::LogTarget;
-use crate::metrics::{LogLoss, Metrics};
+use crate::metrics::{Log, LogLoss, Metrics};
 
-mod line;
+pub(super) mod line;
 mod writer;
 
 pub use line::{NOBODY, Outcome, Request, who};
@@ -47,6 +47,10 @@ pub struct AccessLog {
     writing: Receiver<()>,
 }
 
+/// A target that is open, and that nothing was written to yet.
+#[derive(Debug)]
+pub struct Opened(Sink);
+
 #[derive(Debug)]
 enum Message {
     Lines(Batch),
@@ -67,14 +71,19 @@ impl AccessLog {
     ///
     /// When the file cannot be opened, or no thread started.
     pub fn start(target: &LogTarget, metrics: Arc<Metrics>) -> io::Result<Self> {
-        Self::start_with(Sink::open(target)?, metrics)
+        Self::start_as(Log::Access, target, metrics)
     }
 
-    fn start_with(sink: Sink, metrics: Arc<Metrics>) -> io::Result<Self> {
-        let shared = Arc::new(Shared::new(sink.is_on(), metrics));
+    /// The same for another log that is written in the same way.
+    pub(super) fn start_as(log: Log, target: &LogTarget, metrics: Arc<Metrics>) -> io::Result<Self> {
+        Self::start_with(log, Sink::open(target)?, metrics)
+    }
+
+    fn start_with(log: Log, sink: Sink, metrics: Arc<Metrics>) -> io::Result<Self> {
+        let shared = Arc::new(Shared::new(log, sink.is_on(), metrics));
         let (queue, batches) = mpsc::sync_channel(QUEUE);
         let (ended, writing) = mpsc::channel();
-        std::thread::Builder::new().name("access-log".to_owned()).spawn({
+        std::thread::Builder::new().name(format!("{}-log", log.as_str())).spawn({
             let shared = Arc::clone(&shared);
             move || {
                 writer::run(sink, &batches, &shared);
@@ -90,23 +99,28 @@ impl AccessLog {
         Lines {
             shared: Arc::clone(&self.shared),
             queue: self.queue.clone(),
+            beside: None,
             clock: RefCell::default(),
             batch: RefCell::default(),
             records: RefCell::default(),
         }
     }
 
-    /// Goes on with this target: the same file after it was rotated, or what a reload says. Lines
-    /// handed over but not written yet go to the new one.
+    /// Opens a target to go on with.
     ///
     /// # Errors
     ///
-    /// When the file cannot be opened; then the old target stays.
-    pub fn reopen(&self, target: &LogTarget) -> io::Result<()> {
-        self.shared.replace_sink(Sink::open(target)?);
+    /// When the file cannot be opened.
+    pub fn open(target: &LogTarget) -> io::Result<Opened> {
+        Sink::open(target).map(Opened)
+    }
+
+    /// Goes on with this target: the same file after it was rotated, or what a reload says. Lines
+    /// handed over but not written yet go to the new one.
+    pub fn go_on_with(&self, Opened(sink): Opened) {
+        self.shared.replace_sink(sink);
         // A full queue wakes the writer just as well.
         let _full = self.queue.try_send(Message::Wake);
-        Ok(())
     }
 
     /// Waits until everything handed over is written, which needs every [`Lines`] to be gone.
@@ -123,6 +137,8 @@ impl AccessLog {
 pub struct Lines {
     shared: Arc<Shared>,
     queue: SyncSender<Message>,
+    /// Another log, whose lines begin as these do.
+    beside: Option<Arc<Shared>>,
     clock: RefCell<Clock>,
     batch: RefCell<Batch>,
     /// Buffers of earlier records.
@@ -135,10 +151,28 @@ pub struct Lines {
 #[must_use = "the line is written by `Lines::end`"]
 pub struct Record(Vec<u8>);
 
+impl Record {
+    /// What the line begins with; nothing where neither log is on.
+    pub(super) fn begun(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl Lines {
+    /// Begins lines also while only the other log is on.
+    #[must_use]
+    pub(super) fn beside(mut self, other: &AccessLog) -> Self {
+        self.beside = Some(Arc::clone(&other.shared));
+        self
+    }
+
+    pub(super) fn is_on(&self) -> bool {
+        self.shared.is_on()
+    }
+
     /// Begins a line, at the request's arrival.
     pub fn begin(&self, request: &Request<'_>) -> Record {
-        if !self.shared.is_on() {
+        if !self.is_on() && !self.beside.as_ref().is_some_and(|other| other.is_on()) {
             return Record(Vec::new());
         }
         let spare = self.records.borrow_mut().pop();
@@ -153,10 +187,12 @@ impl Lines {
         if record.is_empty() {
             return;
         }
-        self.add(|batch, _| {
-            batch.extend_from_slice(&record);
-            line::end(batch, outcome);
-        });
+        if self.is_on() {
+            self.add(|batch, _| {
+                batch.extend_from_slice(&record);
+                line::end(batch, outcome);
+            });
+        }
         let mut records = self.records.borrow_mut();
         if records.len() < RECORDS_KEPT && record.capacity() <= 2 * RECORD_BYTES {
             record.clear();
@@ -166,7 +202,7 @@ impl Lines {
 
     /// A whole line, for a request whose answer is there at once.
     pub fn append(&self, request: &Request<'_>, outcome: &Outcome<'_>) {
-        if self.shared.is_on() {
+        if self.is_on() {
             self.add(|batch, clock| {
                 line::begin(batch, clock, request);
                 line::end(batch, outcome);
@@ -182,7 +218,7 @@ impl Lines {
         }
     }
 
-    fn add(&self, write: impl FnOnce(&mut Vec<u8>, &mut Clock)) {
+    pub(super) fn add(&self, write: impl FnOnce(&mut Vec<u8>, &mut Clock)) {
         let mut batch = self.batch.borrow_mut();
         if batch.bytes.capacity() == 0 {
             batch.bytes = self.shared.spare();
@@ -309,9 +345,9 @@ mod tests {
             std::thread::sleep(Duration::from_millis(1));
         }
         fs::rename(&file, &rotated).unwrap();
-        log.reopen(&target).unwrap();
+        log.go_on_with(AccessLog::open(&target).unwrap());
         lines.append(&request("/after"), &outcome());
-        log.reopen(&LogTarget::File(directory.path().join("no/such/folder"))).unwrap_err();
+        AccessLog::open(&LogTarget::File(directory.path().join("no/such/folder"))).unwrap_err();
         drop(lines);
         assert!(log.finish(PATIENCE));
         assert_eq!(paths(&fs::read_to_string(&rotated).unwrap()), ["/before"]);
@@ -323,7 +359,7 @@ mod tests {
         let metrics = Metrics::new(1);
         let (reader, stuck) = io::pipe().unwrap();
         let sink = Sink::File(File::from(OwnedFd::from(stuck)));
-        let log = AccessLog::start_with(sink, Arc::clone(&metrics)).unwrap();
+        let log = AccessLog::start_with(Log::Access, sink, Arc::clone(&metrics)).unwrap();
         let lines = log.lines();
         let path = "x".repeat(2_000);
         let began = Instant::now();
@@ -379,7 +415,7 @@ mod tests {
         let lines = log.lines();
         lines.append(&request("/off"), &outcome());
         let off = lines.begin(&request("/off"));
-        log.reopen(&LogTarget::File(file.clone())).unwrap();
+        log.go_on_with(AccessLog::open(&LogTarget::File(file.clone())).unwrap());
         lines.end(off, &outcome());
         lines.append(&request("/on"), &outcome());
         drop(lines);

@@ -7,6 +7,7 @@
 mod access_tokens;
 mod assertion;
 mod attacks;
+mod audit_log;
 mod binary;
 mod calls;
 mod client;

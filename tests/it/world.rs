@@ -43,6 +43,7 @@ failures = "off"
 
 [telemetry]
 access_log = "$DIR/access.log"
+audit_log = "$DIR/audit.log"
 
 [upstreams.app]
 url = "$APP"
@@ -399,6 +400,21 @@ impl World {
     /// # Errors
     /// When they are invalid; then the old ones stay.
     pub(crate) async fn reload(&self, toml: &str) -> Result<(), ConfigError> {
+        let generation = self.send_settings(toml).await?;
+        let began = Instant::now();
+        let host = format!("generation-{generation}.test");
+        while self.get("/").host(&host).send().await.status == 404 {
+            assert!(began.elapsed() < PATIENCE, "not in force in time");
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
+    }
+
+    /// The same without waiting, for settings that are valid and cannot be taken over all the same.
+    ///
+    /// # Errors
+    /// When they are invalid.
+    pub(crate) async fn send_settings(&self, toml: &str) -> Result<usize, ConfigError> {
         let generation = {
             let mut generation = lock(&self.generation);
             *generation += 1;
@@ -408,13 +424,7 @@ impl World {
         let loaded = config::load(&self.places.write(&layers, generation), std::iter::empty())?;
         let sent = self.gateway.commands.send(Command::Reload(Box::new(loaded))).await;
         assert!(sent.is_ok(), "the gateway runs");
-        let began = Instant::now();
-        let host = format!("generation-{generation}.test");
-        while self.get("/").host(&host).send().await.status == 404 {
-            assert!(began.elapsed() < PATIENCE, "not in force in time");
-            tokio::time::sleep(POLL).await;
-        }
-        Ok(())
+        Ok(generation)
     }
 
     /// The access log once it has at least so many lines.
@@ -431,6 +441,19 @@ impl World {
         let about_settings =
             |line: &Value| line["host"].as_str().is_some_and(|host| host.starts_with("generation-"));
         lines.filter(|line| !about_settings(line)).collect()
+    }
+
+    /// The lines of the audit log about this event, once there are at least so many.
+    pub(crate) async fn audited(&self, event: &str, lines: usize) -> Vec<Value> {
+        let found = || {
+            let text = std::fs::read_to_string(self.places.directory.join("audit.log")).unwrap_or_default();
+            let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+            let lines =
+                whole.lines().map(|line| serde_json::from_str::<Value>(line).expect("a line is JSON"));
+            lines.filter(|line| line["event"] == event).collect::<Vec<_>>()
+        };
+        eventually(&format!("{lines} lines of {event} in the audit log"), || found().len() >= lines).await;
+        found()
     }
 
     /// Where settings, access log and whatever a test adds are.
@@ -485,10 +508,14 @@ impl World {
             assert!(told, "no line tells of {} for {}", refusal.code, refusal.request);
         }
         let access_log = std::fs::read(self.places.directory.join("access.log")).unwrap_or_default();
+        let audit_log = std::fs::read(self.places.directory.join("audit.log")).unwrap_or_default();
+        assert!(memchr::memchr(b'@', &audit_log).is_none(), "an address stands in the audit log");
         // A copy: whatever is logged meanwhile waits for the lock.
         let own_log = lock(&LOGGED).get(self.logged_from..).unwrap_or_default().to_vec();
         for secret in &*lock(&self.secrets) {
-            for (log, name) in [(&access_log, "access log"), (&own_log, "program's own log")] {
+            let logs =
+                [(&access_log, "access log"), (&audit_log, "audit log"), (&own_log, "program's own log")];
+            for (log, name) in logs {
                 assert!(
                     memchr::memmem::find(log, secret.as_bytes()).is_none(),
                     "a credential stands in the {name}"

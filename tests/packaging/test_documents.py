@@ -46,6 +46,17 @@ def test_every_field_of_the_access_log_is_explained(root):
     assert rows(section) >= fields
 
 
+def test_every_field_and_event_of_the_audit_log_is_explained(root):
+    lines, audit = (root / f"src/telemetry/{name}.rs" for name in ["access_log/line", "audit_log"])
+    shared = lines.read_text().partition("pub(super) fn begin(")[2].partition("\n}\n")[0]
+    source = audit.read_text().partition("#[cfg(test)]")[0]
+    fields = {field for text in [shared, source] for field in re.findall(r'\\"(\w+)\\":', text)}
+    events = set(re.findall(r'Self::\w+ => "(\w+)"', source))
+    assert {"time", "path", "event", "access_before"} <= fields and "sign_in" in events
+    section = (root / "docs/operations.md").read_text().partition("### Audit log")[2].partition("\n## ")[0]
+    assert rows(section) - {"event"} == (fields | events) - {"event"}
+
+
 def test_every_dependency_has_its_reason(root):
     wanted = tomllib.loads((root / "Cargo.toml").read_text())["dependencies"].keys()
     section = (root / "ARCHITECTURE.md").read_text().partition("## Dependencies")[2].partition("\n## ")[0]

@@ -547,7 +547,6 @@ fn what_is_not_available_yet_is_never_accepted_in_silence() {
     later("[cache]", "url = \"redis://127.0.0.1\"", "cache.url");
     later("[session]", "sliding = true", "session.sliding");
     later("[rate_limit]", "identity = \"1/min\"", "rate_limit.identity");
-    later("[telemetry]", "audit_log = \"stdout\"", "telemetry.audit_log");
     later("[telemetry]", "otlp_endpoint = \"http://127.0.0.1:4317\"", "telemetry.otlp_endpoint");
     for line in [
         "balance = \"least_requests\"",

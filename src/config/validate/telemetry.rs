@@ -16,6 +16,7 @@ pub(super) fn rate_limit(raw: &raw::RateLimits, findings: &mut Findings) -> Opti
 
 pub(super) fn telemetry(raw: &raw::Telemetry, findings: &mut Findings) -> Option<Telemetry> {
     let access_log = findings.problems.keep(&KeyPath::of("telemetry.access_log"), target(&raw.access_log));
+    let audit_log = findings.problems.keep(&KeyPath::of("telemetry.audit_log"), target(&raw.audit_log));
     let level = match raw.level {
         Level::Error => tracing::Level::ERROR,
         Level::Warn => tracing::Level::WARN,
@@ -23,7 +24,7 @@ pub(super) fn telemetry(raw: &raw::Telemetry, findings: &mut Findings) -> Option
         Level::Debug => tracing::Level::DEBUG,
         Level::Trace => tracing::Level::TRACE,
     };
-    Some(Telemetry { log: raw.log, level, access_log: access_log? })
+    Some(Telemetry { log: raw.log, level, access_log: access_log?, audit_log: audit_log? })
 }
 
 fn target(text: &str) -> Result<LogTarget, String> {

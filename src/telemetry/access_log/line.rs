@@ -68,6 +68,15 @@ pub(super) fn begin(line: &mut Vec<u8>, clock: &mut Clock, request: &Request<'_>
     bounded(line, request.path);
 }
 
+/// The first part of a line that is about no request.
+pub(in crate::telemetry) fn without_request(line: &mut Vec<u8>, clock: &mut Clock, time: SystemTime) {
+    line.extend_from_slice(b"{\"time\":\"");
+    clock.write(line, time);
+    line.extend_from_slice(
+        br#"","request_id":null,"trace_id":null,"client":null,"method":null,"host":null,"path":null"#,
+    );
+}
+
 /// The rest, with the line feed.
 pub(super) fn end(line: &mut Vec<u8>, outcome: &Outcome<'_>) {
     line.extend_from_slice(b",\"route\":");
@@ -118,7 +127,7 @@ pub const NOBODY: &[u8] =
 
 /// Formats times, remembering the second it formatted last.
 #[derive(Debug, Default)]
-pub(super) struct Clock {
+pub(in crate::telemetry) struct Clock {
     second: Option<i64>,
     /// `2026-11-21T12:34:56.`
     formatted: Vec<u8>,
@@ -148,14 +157,14 @@ impl Clock {
     }
 }
 
-fn optional(line: &mut Vec<u8>, value: Option<&str>) {
+pub(in crate::telemetry) fn optional(line: &mut Vec<u8>, value: Option<&str>) {
     match value {
         Some(value) => string(line, value),
         None => line.extend_from_slice(b"null"),
     }
 }
 
-fn bounded(line: &mut Vec<u8>, value: &str) {
+pub(in crate::telemetry) fn bounded(line: &mut Vec<u8>, value: &str) {
     if value.len() <= LONGEST {
         return string(line, value);
     }
@@ -165,7 +174,7 @@ fn bounded(line: &mut Vec<u8>, value: &str) {
 }
 
 /// A JSON string. Nearly none needs an escape, and the compiler checks 16 bytes at a time for it.
-fn string(line: &mut Vec<u8>, value: &str) {
+pub(in crate::telemetry) fn string(line: &mut Vec<u8>, value: &str) {
     line.push(b'"');
     let plain = value.bytes().fold(true, |plain, byte| plain & !needs_escape(byte));
     if plain {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::{Batch, HAND_OVER_AT, Message, QUEUE};
 use crate::config::LogTarget;
-use crate::metrics::{LogLoss, Metrics};
+use crate::metrics::{Log, LogLoss, Metrics};
 
 /// A full buffer, and the line that filled it.
 const BUFFER_BYTES: usize = HAND_OVER_AT + 4 * 1024;
@@ -55,6 +55,7 @@ impl Sink {
 /// What the workers, the writer and the control thread all see.
 #[derive(Debug)]
 pub(super) struct Shared {
+    log: Log,
     on: AtomicBool,
     /// Buffers on their way back to the workers.
     spares: Mutex<Vec<Vec<u8>>>,
@@ -64,8 +65,8 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(on: bool, metrics: Arc<Metrics>) -> Self {
-        Self { on: AtomicBool::new(on), spares: Mutex::default(), next: Mutex::default(), metrics }
+    pub(super) fn new(log: Log, on: bool, metrics: Arc<Metrics>) -> Self {
+        Self { log, on: AtomicBool::new(on), spares: Mutex::default(), next: Mutex::default(), metrics }
     }
 
     pub(super) fn is_on(&self) -> bool {
@@ -93,7 +94,7 @@ impl Shared {
 
     pub(super) fn lost(&self, why: LogLoss, lines: u64) {
         if lines > 0 {
-            self.metrics.access_log_lost(why, lines);
+            self.metrics.log_lost(self.log, why, lines);
         }
     }
 }
@@ -104,7 +105,7 @@ const REST: Duration = Duration::from_millis(10);
 
 /// Writes what is handed over until nobody is left to hand over anything.
 pub(super) fn run(sink: Sink, batches: &Receiver<Message>, shared: &Shared) {
-    let mut writer = Writer { sink, failing: false };
+    let mut writer = Writer { log: shared.log, sink, failing: false };
     for message in batches {
         if let Some(next) = shared.next.lock().unwrap_or_else(PoisonError::into_inner).take() {
             writer.sink = next;
@@ -120,6 +121,7 @@ pub(super) fn run(sink: Sink, batches: &Receiver<Message>, shared: &Shared) {
 }
 
 struct Writer {
+    log: Log,
     sink: Sink,
     /// The last write failed, perhaps in the middle of a line.
     failing: bool,
@@ -133,14 +135,14 @@ impl Writer {
         match healed.and_then(|()| self.sink.write(&batch.bytes)) {
             Ok(()) => {
                 if self.failing {
-                    tracing::info!("access log lines are written again");
+                    tracing::info!("{} log lines are written again", self.log.as_str());
                 }
                 self.failing = false;
                 true
             }
             Err(error) => {
                 if !self.failing {
-                    tracing::error!(%error, "access log lines are being lost");
+                    tracing::error!(%error, "{} log lines are being lost", self.log.as_str());
                 }
                 self.failing = true;
                 false
