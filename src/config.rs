@@ -168,6 +168,8 @@ pub struct Session {
     pub outage_grace: Duration,
     pub negative_ttl: Duration,
     pub leeway: Duration,
+    /// Whether activity prolongs a session, by [`Signin::session_minutes`].
+    pub sliding: bool,
     pub cookies: Cookies,
     /// Verified sessions remembered, in all workers together.
     pub capacity: usize,

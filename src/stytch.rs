@@ -65,6 +65,16 @@ impl Credential {
     }
 }
 
+/// What a session is asked besides whether it lives (REFERENCE.md 2.2).
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Along<'a> {
+    pub check: Option<&'a AuthorizationCheck>,
+    /// Has it end so many minutes from now.
+    pub minutes: Option<u32>,
+    /// Custom claims to set; those that are not named stay.
+    pub claims: Option<&'a serde_json::Map<String, serde_json::Value>>,
+}
+
 /// Why no client can be made.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
@@ -134,40 +144,37 @@ impl Client {
         self.call(request.body(Full::default())).await
     }
 
-    /// Stytch's word, as of now, on the session that a JWT is of, and on what it may do where that is
-    /// asked (REFERENCE.md 2.2, 2.3).
+    /// Stytch's word, as of now, on a session, and on what it may do where that is asked
+    /// (REFERENCE.md 2.2, 2.3).
     ///
     /// # Errors
     /// [`Error::NotPermitted`] where the check alone failed, of a session that is alive.
-    pub async fn authenticate_jwt(
+    pub async fn authenticate(
         &self,
-        jwt: &str,
-        check: Option<&AuthorizationCheck>,
+        session: &Credential,
+        along: &Along<'_>,
     ) -> Result<Authenticated, Error> {
-        self.authenticate(serde_json::json!({ "session_jwt": jwt }), check).await
-    }
-
-    /// The same for an opaque session token.
-    pub async fn authenticate_token(
-        &self,
-        token: &str,
-        check: Option<&AuthorizationCheck>,
-    ) -> Result<Authenticated, Error> {
-        self.authenticate(serde_json::json!({ "session_token": token }), check).await
-    }
-
-    async fn authenticate(
-        &self,
-        mut body: serde_json::Value,
-        check: Option<&AuthorizationCheck>,
-    ) -> Result<Authenticated, Error> {
+        let (name, credential) = match session {
+            Credential::Jwt(jwt) => ("session_jwt", jwt),
+            Credential::Token(token) => ("session_token", token),
+            Credential::AccessToken { .. } => {
+                return Err(Error::Refused { error_type: "incompatible_session_type".to_owned() });
+            }
+        };
+        let mut body = serde_json::json!({ name: credential });
+        if let Some(check) = along.check {
+            body["authorization_check"] = serde_json::json!(check);
+        }
+        if let Some(minutes) = along.minutes {
+            body["session_duration_minutes"] = serde_json::json!(minutes);
+        }
+        if let Some(claims) = along.claims {
+            body["session_custom_claims"] = serde_json::json!(claims);
+        }
         let path = match self.vertical {
             Vertical::B2b => "/v1/b2b/sessions/authenticate",
             Vertical::Consumer => "/v1/sessions/authenticate",
         };
-        if let Some(check) = check {
-            body["authorization_check"] = serde_json::json!(check);
-        }
         let request = self.authorized(Method::POST, path);
         self.call(request.body(Full::from(body.to_string()))).await
     }

@@ -21,6 +21,7 @@ fn settings() -> Session {
         websocket_query: Some("token".into()),
         max_staleness: Duration::ZERO,
         refresh_ahead: false,
+        sliding: false,
         outage_grace: Duration::ZERO,
         negative_ttl: Duration::ZERO,
         leeway: Duration::ZERO,

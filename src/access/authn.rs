@@ -20,6 +20,7 @@ use self::answer::SessionState;
 use self::changes::{Change, Taken};
 use self::memory::{Key, Sought, grown_as_needed};
 pub(super) use self::remote::session_question;
+use self::sliding::{PAUSE, Sliding};
 pub use self::word::{Fresh, Word};
 use self::word::{Heard, Said};
 use super::authz::policies;
@@ -43,6 +44,7 @@ pub mod keys;
 mod memory;
 pub mod registry;
 mod remote;
+mod sliding;
 mod verdict;
 mod word;
 
@@ -90,6 +92,7 @@ pub struct Authn {
     templates: Vec<(HeaderName, Template)>,
     needs_profile: bool,
     profile_ttl: i64,
+    sliding: Option<Sliding>,
     shared: Shared,
     known: RefCell<Cache<Key, Rc<Word>>>,
     /// Until when (unix milliseconds), and by whom.
@@ -131,6 +134,7 @@ impl Authn {
             templates,
             needs_profile: config.needs_profile(),
             profile_ttl: clock::span(config.identity.profile_ttl),
+            sliding: config.session.sliding.then_some(Sliding { minutes: config.signin.session_minutes }),
             known: RefCell::new(grown_as_needed(config.session.capacity)),
             refused: RefCell::new(grown_as_needed(REFUSED)),
             hasher: RandomState::new(),
@@ -426,6 +430,10 @@ impl Authn {
         if self.waits_for_profile(kind) {
             refresh_from = refresh_from.min(after(heard.profile_at, self.profile_ttl));
         }
+        let slide_from = self.sliding.map_or(i64::MAX, |sliding| sliding.due_from(&identity));
+        // An answer that did not prolong the session is not asked for again at once.
+        let is_answer = heard.expires == i64::MAX;
+        let slide_from = if is_answer { slide_from.max(heard.at.saturating_add(PAUSE)) } else { slide_from };
         let said = Said::of(&identity, &self.templates);
         Word {
             identity,
@@ -434,7 +442,8 @@ impl Authn {
             state,
             heard_at: heard.at,
             passes_until: oldest.min(heard.expires).min(session_ends),
-            refresh_from,
+            refresh_from: refresh_from.min(slide_from),
+            slide_from,
             session_ends,
             token_ends: heard.expires,
             keys: heard.keys,

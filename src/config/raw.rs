@@ -162,8 +162,7 @@ pub(super) struct Session {
     pub(super) negative_ttl: Period,
     /// How far Stytch's clock and this machine's may differ.
     pub(super) leeway: Period,
-    /// Whether activity prolongs a session.
-    #[schemars(extend("x-later" = true))]
+    /// Whether activity prolongs a session, by `signin.session_duration` from then on.
     pub(super) sliding: bool,
     /// How session cookies are written back.
     pub(super) cookies: Cookies,

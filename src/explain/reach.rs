@@ -40,6 +40,7 @@ type Unasked = Rc<RefCell<Vec<&'static str>>>;
 pub(super) fn connect(mut config: Config, offline: bool) -> Result<Connected, StartError> {
     // Nobody comes after this request, so nothing needs to be ready for them.
     config.session.refresh_ahead = false;
+    config.session.sliding = false;
     config.server.workers = 1;
     let config = Arc::new(config);
     let metrics = Metrics::new(1);

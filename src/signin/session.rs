@@ -11,7 +11,7 @@ use super::{Desk, see_other};
 use crate::access::authn::answer::Answer;
 use crate::access::rejection::Rejection;
 use crate::identity::Identity;
-use crate::stytch::Vertical;
+use crate::stytch::{Along, Vertical};
 
 pub(super) async fn show(desk: &Desk<'_>) -> Result<super::Answer, Rejection> {
     let who = desk.who().await?;
@@ -43,7 +43,8 @@ pub(super) async fn show(desk: &Desk<'_>) -> Result<super::Answer, Rejection> {
 /// none, the page does without.
 async fn with_profile(desk: &Desk<'_>) -> Option<Arc<Identity>> {
     let credential = desk.limited().is_none().then(|| desk.credential())??;
-    let call = desk.common.client.authenticate_session(&credential);
+    let along = Along::default();
+    let call = desk.common.client.authenticate(&credential, &along);
     let answer = desk.common.ask("sessions_authenticate", call).await.ok()?;
     Some(Answer::read(answer, desk.config.stytch.vertical, desk.now)?.identity)
 }

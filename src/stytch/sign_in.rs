@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::error::{Error, OF_SIGN_IN};
-use super::types::{Authenticated, Discovered, Done, MemberLogin, Sent, UserLogin};
+use super::types::{Discovered, Done, MemberLogin, Sent, UserLogin};
 use super::{Client, Credential, Vertical};
 
 /// A member on the way to a session in one organization.
@@ -218,17 +218,6 @@ impl Client {
             "session_duration_minutes": minutes,
         });
         self.post("/v1/otps/authenticate", with_session(body, session)).await
-    }
-
-    /// A session as of now, with the profiles of whom it is of.
-    pub async fn authenticate_session(&self, session: &Credential) -> Result<Authenticated, Error> {
-        match session {
-            Credential::Jwt(jwt) => self.authenticate_jwt(jwt, None).await,
-            Credential::Token(token) => self.authenticate_token(token, None).await,
-            Credential::AccessToken { .. } => {
-                Err(Error::Refused { error_type: "incompatible_session_type".to_owned() })
-            }
-        }
     }
 
     /// Ends the session with this id.

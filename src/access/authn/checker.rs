@@ -25,7 +25,7 @@ use crate::clock;
 use crate::metrics::{CallOutcome, Metrics};
 use crate::readiness::{Pending, Readiness};
 use crate::stytch::types::{Authenticated, AuthorizationCheck, Introspected};
-use crate::stytch::{self, Client, Credential, Error, Vertical};
+use crate::stytch::{self, Along, Client, Credential, Error, Vertical};
 
 /// Calls under way at once; more wait their turn.
 const MAX_CALLS: usize = 64;
@@ -48,11 +48,13 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 pub struct Asked {
     pub credential: Credential,
     pub check: Option<AuthorizationCheck>,
+    /// Has the session end so many minutes from now.
+    pub prolong: Option<u32>,
 }
 
 impl Asked {
     const fn alone(credential: Credential) -> Self {
-        Self { credential, check: None }
+        Self { credential, check: None, prolong: None }
     }
 }
 
@@ -90,9 +92,11 @@ impl Handle {
         Self(questions)
     }
 
-    /// Waits for the verdict on a credential. A full queue is an outage, never a refusal.
-    pub async fn ask(&self, credential: Credential, not_before: i64) -> Verdict {
-        self.put(Asked::alone(credential), not_before).await.unwrap_or(UNAVAILABLE)
+    /// Waits for the verdict on a credential, and has its session end so many minutes from now. A
+    /// full queue is an outage, never a refusal.
+    pub async fn ask(&self, credential: Credential, prolong: Option<u32>, not_before: i64) -> Verdict {
+        let asked = Asked { prolong, ..Asked::alone(credential) };
+        self.put(asked, not_before).await.unwrap_or(UNAVAILABLE)
     }
 
     /// The same, and whether the session may do that; then the answer names the roles that grant it.
@@ -105,7 +109,7 @@ impl Handle {
         check: AuthorizationCheck,
         not_before: i64,
     ) -> Result<Verdict, NotPermitted> {
-        self.put(Asked { credential, check: Some(check) }, not_before).await
+        self.put(Asked { credential, check: Some(check), prolong: None }, not_before).await
     }
 
     async fn put(&self, asked: Asked, not_before: i64) -> Answered {
@@ -231,7 +235,8 @@ impl Checker {
             }
             self.not_permitted.remove(asked);
         }
-        let answer = self.known.get(asked)?;
+        let remembered_as = Asked { prolong: None, ..asked.clone() };
+        let answer = self.known.get(if asked.prolong.is_some() { &remembered_as } else { asked })?;
         // The last word about a session may have been said about another of its credentials.
         let is_revoked = self.registry.is_revoked(&answer.identity, asked.credential.text());
         let holds = answer.heard_at >= not_before && !is_revoked;
@@ -261,7 +266,7 @@ impl Checker {
         let verdict = match result {
             Ok(answer) => {
                 let answer = Arc::new(answer);
-                self.known.insert(asked.clone(), Arc::clone(&answer));
+                self.known.insert(Asked { prolong: None, ..asked.clone() }, Arc::clone(&answer));
                 Ok(Verdict::Live(answer))
             }
             Err(Error::Refused { .. }) => {
@@ -342,17 +347,24 @@ async fn call(
     metrics: &Metrics,
 ) -> Result<Answer, Error> {
     let started = Instant::now();
-    let check = asked.check.as_ref();
+    let along = Along { check: asked.check.as_ref(), minutes: asked.prolong, ..Along::default() };
     let session = |answer: Authenticated| {
-        if check.is_some() {
+        if along.check.is_some() {
             stytch::error::checked(answer.verdict.as_ref())?;
         }
         Answer::read(answer, vertical, asked_at).ok_or_else(stytch::error::incomplete)
     };
     let (endpoint, result) = match &asked.credential {
-        Credential::Jwt(jwt) => (AUTHENTICATE, client.authenticate_jwt(jwt, check).await.and_then(session)),
-        Credential::Token(token) => {
-            (AUTHENTICATE, client.authenticate_token(token, check).await.and_then(session))
+        Credential::Jwt(_) | Credential::Token(_) => {
+            let told = match client.authenticate(&asked.credential, &along).await {
+                // The session is not asked to go on any longer, but it is still asked about.
+                Err(Error::Unexpected { status, error_type }) if along.minutes.is_some() => {
+                    tracing::error!(%status, error_type, "a session could not be prolonged");
+                    client.authenticate(&asked.credential, &Along { minutes: None, ..along }).await
+                }
+                told => told,
+            };
+            (AUTHENTICATE, told.and_then(session))
         }
         Credential::AccessToken { token, client_id, .. } => {
             let told = client.introspect(token, client_id).await;

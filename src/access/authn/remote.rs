@@ -70,13 +70,19 @@ impl Authn {
         // A word that is as old as it may be is too old: see `passes`.
         let not_before = now - clock::span(self.settings.max_staleness) + 1;
         let not_before = not_before.max(known.map_or(i64::MIN, |word| changed(&word.identity)));
-        let verdict = self.shared.checker.ask(question(token, known), not_before).await;
+        let prolong = known.and_then(|word| self.prolongs(word, now));
+        let verdict = self.shared.checker.ask(question(token, known), prolong, not_before).await;
         let Verdict::Live(answer) = &verdict else { return verdict };
         let changed_at = changed(&answer.identity);
         if answer.heard_at >= changed_at.min(now) {
             return verdict;
         }
-        self.shared.checker.ask(question(token, known), changed_at).await
+        self.shared.checker.ask(question(token, known), None, changed_at).await
+    }
+
+    /// By how many minutes the session of a word is to be prolonged when Stytch is asked about it.
+    fn prolongs(&self, word: &Word, now: i64) -> Option<u32> {
+        self.sliding.filter(|_| now >= word.slide_from).map(|sliding| sliding.minutes)
     }
 
     fn why_not_locally(&self, word: &Word, now: i64) -> LocalFallback {
@@ -90,7 +96,11 @@ impl Authn {
     }
 
     pub(super) fn refresh_ahead(self: &Rc<Self>, word: &Rc<Word>, token: Token<'_>, now: i64) {
-        if now < word.refresh_from || word.refreshing.get() || !self.settings.refresh_ahead {
+        if now < word.refresh_from || word.refreshing.get() {
+            return;
+        }
+        let prolong = self.prolongs(word, now);
+        if prolong.is_none() && !self.settings.refresh_ahead {
             return;
         }
         word.refreshing.set(true);
@@ -98,7 +108,7 @@ impl Authn {
         tokio::task::spawn_local(async move {
             let asked = question.clone();
             let token = token_in(&asked);
-            match this.shared.checker.ask(question, word.heard_at + 1).await {
+            match this.shared.checker.ask(question, prolong, word.heard_at + 1).await {
                 Verdict::Live(answer) => drop(this.remember_answer(token, &answer, Some(&word))),
                 Verdict::Refused => this.refused_by_stytch(token, Some(&word), clock::unix_millis()),
                 Verdict::Unavailable { retry_after } => {

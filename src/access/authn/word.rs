@@ -30,6 +30,8 @@ pub struct Word {
     pub(super) passes_until: i64,
     /// Unix milliseconds: from here on the word is refreshed in the background.
     pub(super) refresh_from: i64,
+    /// Unix milliseconds: from here on its session is to be prolonged.
+    pub(super) slide_from: i64,
     /// Unix milliseconds: the session is over, whatever else holds.
     pub(super) session_ends: i64,
     /// Unix milliseconds: the token itself is over.

@@ -19,6 +19,7 @@ fn settings() -> config::Session {
         websocket_query: Some("token".into()),
         max_staleness: Duration::ZERO,
         refresh_ahead: false,
+        sliding: false,
         outage_grace: Duration::ZERO,
         negative_ttl: Duration::ZERO,
         leeway: Duration::ZERO,

@@ -545,7 +545,6 @@ fn what_is_not_available_yet_is_never_accepted_in_silence() {
     later("[signin]", "create_organizations = true", "signin.create_organizations");
     later("[signin.brand]", "logo = \"/x.svg\"", "signin.brand.logo");
     later("[cache]", "url = \"redis://127.0.0.1\"", "cache.url");
-    later("[session]", "sliding = true", "session.sliding");
     later("[rate_limit]", "identity = \"1/min\"", "rate_limit.identity");
     later("[telemetry]", "otlp_endpoint = \"http://127.0.0.1:4317\"", "telemetry.otlp_endpoint");
     for line in [

@@ -39,6 +39,7 @@ pub(super) fn session(raw: &raw::Session, findings: &mut Findings) -> Option<Ses
         outage_grace: raw.outage_grace.0,
         negative_ttl: raw.negative_ttl.0,
         leeway: raw.leeway.0,
+        sliding: raw.sliding,
         cookies,
         capacity,
     })
