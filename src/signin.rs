@@ -22,9 +22,10 @@ use hyper::body::Incoming;
 use self::form::{Fields, MAX_FORM};
 use self::look::Look;
 use self::page::{Page, View};
-use self::state::{Sealer, Taken};
+use self::state::Sealer;
 use self::target::{Allowed, Target};
 use self::texts::{Key, Spoken};
+use crate::access::authn::changes::{Change, Taken};
 use crate::access::authn::checker::Chain;
 use crate::access::authn::{Fresh, Proved};
 use crate::access::rejection::{Code, Rejection};
@@ -76,7 +77,7 @@ pub enum Place {
 
 /// What outlives a configuration: counts, and what must not be done twice.
 pub struct Lasting {
-    taken: Taken,
+    taken: state::Taken,
     addresses: Buckets<IpAddr>,
     sent: Buckets<u64>,
     tried: Buckets<u64>,
@@ -90,7 +91,7 @@ impl Lasting {
     /// When there is no randomness to be had.
     pub fn new(limits: &RateLimit) -> Result<Self, aws_lc_rs::error::Unspecified> {
         Ok(Self {
-            taken: Taken::default(),
+            taken: state::Taken::default(),
             addresses: Buckets::new(limits.sign_in, limits.burst),
             sent: Buckets::new(Some(SENT_TO_ONE), None),
             tried: Buckets::new(Some(TRIED_FOR_ONE), None),
@@ -449,6 +450,17 @@ impl<'a> Desk<'a> {
     /// What happened, for those who look after the gateway. Never an address or a credential.
     fn audit(&self, event: Event, who: Option<&Identity>, detail: &str) {
         self.tell(event, who.map(Who::from).unwrap_or_default(), detail);
+    }
+
+    /// Stytch has ended somebody's other sessions: those that this replica remembers are asked about
+    /// again, as after a webhook that tells of a change.
+    fn forget_sessions_of(&self, subject: &str) {
+        let now = crate::clock::unix_millis();
+        let change = Change { id: subject, deleted: false, at: now };
+        let delivery = format!("sign-in {}", state::random::<16>());
+        if self.site.gate.authn().hear(&delivery, &change, now) == Taken::Full {
+            tracing::warn!(subject, "no room to note that sessions have ended; they end with max_staleness");
+        }
     }
 
     fn tell(&self, event: Event, who: Who, detail: &str) {

@@ -104,6 +104,9 @@ pub(super) async fn choose(desk: &Desk<'_>, intermediate: &str, organization: &s
 
 /// What a member's sign-in asks for next.
 pub(super) fn after(desk: &Desk<'_>, login: MemberLogin, by: &'static str) -> Next {
+    if login.reset_sessions {
+        desk.forget_sessions_of(&login.member_id);
+    }
     let organization = login.organization;
     let tokens = (login.session_token, login.session_jwt);
     let id = Some(organization.organization_id.clone());

@@ -5,6 +5,7 @@ use http::header;
 use super::login::{Next, SignedIn};
 use super::{Desk, Trouble};
 use crate::stytch::Attributes;
+use crate::stytch::types::UserLogin;
 
 /// How long codes work, in minutes: as long as the step that asks for them.
 const EMAIL_MINUTES: u32 = 10;
@@ -49,8 +50,16 @@ pub(super) async fn try_code(
         Err(trouble) if session.is_some() && trouble.is_about_session() => ask(None).await?,
         tried => tried?,
     };
+    Ok(after(desk, login, by))
+}
+
+/// What comes of a user's sign-in.
+pub(super) fn after(desk: &Desk<'_>, login: UserLogin, by: &'static str) -> Next {
+    if login.reset_sessions {
+        desk.forget_sessions_of(&login.user_id);
+    }
     let tokens = (login.session_token, login.session_jwt);
-    Ok(SignedIn::new(login.user_id, None, tokens, login.session, by).map_or(Next::Stale, Next::In))
+    SignedIn::new(login.user_id, None, tokens, login.session, by).map_or(Next::Stale, Next::In)
 }
 
 /// Where a request came from.

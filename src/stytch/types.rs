@@ -169,6 +169,9 @@ pub struct MemberLogin {
     pub intermediate_session_token: Option<String>,
     pub mfa_required: Option<MfaRequired>,
     pub primary_required: Option<PrimaryRequired>,
+    /// Whether the member's other sessions were ended.
+    #[serde(alias = "reset_session")]
+    pub reset_sessions: bool,
 }
 
 /// An organization, as far as it is shown to people, and what second factors it takes.
@@ -247,6 +250,9 @@ pub struct UserLogin {
     pub session_jwt: Option<String>,
     #[serde(default)]
     pub session: Option<SessionFacts>,
+    /// Whether the user's other sessions were ended.
+    #[serde(default)]
+    pub reset_sessions: bool,
 }
 
 /// An answer of which only that it came matters.

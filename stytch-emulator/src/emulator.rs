@@ -145,6 +145,14 @@ impl Emulator {
         self.shared.lock().world.user_by_email(email).map(|user| user.id.clone())
     }
 
+    /// Has the next sign-in of a user end their other sessions, as when somebody wins an account back.
+    /// A session that comes along does not: it is one of those. False for nobody.
+    pub fn reset_sessions_of(&self, email: &str) -> bool {
+        let state = &mut *self.shared.lock();
+        let id = state.world.user_by_email(email).map(|user| user.id.clone());
+        id.is_some_and(|id| state.resets.insert(id))
+    }
+
     /// A session for the user with that address, or for a member once an organization is named.
     pub fn session(&self, email: impl Into<String>) -> SessionBuilder<'_> {
         let order = SessionOrder { email: email.into(), ..SessionOrder::default() };

@@ -3,6 +3,7 @@
 //! Every call, of the API and of the control API, is a plain function on [`State`] that finishes
 //! without waiting for anything, so the lock is never held across an `.await`.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::error::Unspecified;
@@ -38,6 +39,8 @@ pub(crate) struct State {
     pub(crate) outbox: Outbox,
     pub(crate) journal: Journal,
     pub(crate) faults: Faults,
+    /// Users whose other sessions end when they sign in next, by id.
+    pub(crate) resets: HashSet<String>,
 }
 
 /// A handle on the state, shared by the server and the [`Emulator`](crate::Emulator).
@@ -58,6 +61,7 @@ impl Shared {
             outbox: Outbox::default(),
             journal: Journal::default(),
             faults: Faults::default(),
+            resets: HashSet::new(),
         }))))
     }
 

@@ -8,6 +8,7 @@ use crate::world::World;
 
 pub(crate) mod browser;
 mod guards;
+mod lasting;
 mod member;
 mod user;
 

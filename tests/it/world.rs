@@ -286,7 +286,12 @@ impl World {
 
     /// What a session's JWT says, to be changed and signed anew.
     pub(crate) fn claims(&self, session: &Session) -> Value {
-        let payload = session.session_jwt.split('.').nth(1).expect("a JWT has a payload");
+        self.claims_of(&session.session_jwt)
+    }
+
+    /// The same of a JWT.
+    pub(crate) fn claims_of(&self, jwt: &str) -> Value {
+        let payload = jwt.split('.').nth(1).expect("a JWT has a payload");
         let payload = BASE64_URL_SAFE_NO_PAD.decode(payload).expect("a payload is base64url");
         serde_json::from_slice(&payload).expect("a payload is JSON")
     }

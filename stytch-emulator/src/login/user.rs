@@ -45,6 +45,10 @@ impl State {
     ) -> Result<Map<String, Value>, ApiError> {
         let (minutes, custom_claims) = (login.session_duration_minutes, login.session_custom_claims);
         self.world.user_mut(&user.id)?.pending = false;
+        let resets = self.resets.remove(&user.id);
+        if resets {
+            self.sessions.remove_all_of(&Subject::User(user.id.clone()));
+        }
         let session = self.user_session(user, brought, factor, Changes { minutes, custom_claims })?;
         let session = session.as_ref();
         let user = self.world.user(&user.id)?;
@@ -55,7 +59,7 @@ impl State {
             ("session".into(), json!(session.map(|session| wire::user_session(session, user)))),
             ("session_token".into(), json!(session.map_or("", |session| &session.token))),
             ("session_jwt".into(), json!(jwt.unwrap_or_default())),
-            ("reset_sessions".into(), json!(false)),
+            ("reset_sessions".into(), json!(resets)),
             ("user_device".into(), Value::Null),
         ]))
     }
