@@ -12,14 +12,9 @@ use super::error::{Error, OF_SIGN_IN};
 use super::types::{Discovered, Done, MemberLogin, Sent, UserLogin};
 use super::{Client, Credential, Vertical};
 
-/// A member on the way to a session in one organization.
-pub struct MemberStep<'a> {
-    pub organization_id: &'a str,
-    pub member_id: &'a str,
-    pub intermediate_session_token: &'a str,
-    /// The number of a phone that is to become the member's second factor.
-    pub enrolling: Option<&'a str>,
-}
+mod second_factor;
+
+pub use second_factor::MemberStep;
 
 /// How somebody who signs in came, for Stytch's own judgement of risk.
 #[derive(Clone, Copy)]
@@ -98,58 +93,6 @@ impl Client {
         });
         let session = session.filter(|_| intermediate.is_none());
         self.post("/v1/b2b/otps/email/authenticate", with_session(body, session)).await
-    }
-
-    /// Texts a code to a member, as the second factor.
-    pub async fn member_sms_send(&self, step: &MemberStep<'_>, locale: Option<&str>) -> Result<Done, Error> {
-        let mut body = step.body();
-        body["locale"] = json!(locale);
-        body["mfa_phone_number"] = json!(step.enrolling);
-        self.post("/v1/b2b/otps/sms/send", body).await
-    }
-
-    /// Proves a member's phone by the code.
-    pub async fn member_sms_authenticate(
-        &self,
-        step: &MemberStep<'_>,
-        code: &str,
-        minutes: u32,
-    ) -> Result<MemberLogin, Error> {
-        self.second_factor("/v1/b2b/otps/sms/authenticate", step, ("code", code), minutes).await
-    }
-
-    /// Proves a member's authenticator app by the code that it shows.
-    pub async fn member_totp_authenticate(
-        &self,
-        step: &MemberStep<'_>,
-        code: &str,
-        minutes: u32,
-    ) -> Result<MemberLogin, Error> {
-        self.second_factor("/v1/b2b/totp/authenticate", step, ("code", code), minutes).await
-    }
-
-    /// Uses up one of the recovery codes that stand in for a lost app.
-    pub async fn member_recover(
-        &self,
-        step: &MemberStep<'_>,
-        code: &str,
-        minutes: u32,
-    ) -> Result<MemberLogin, Error> {
-        self.second_factor("/v1/b2b/recovery_codes/recover", step, ("recovery_code", code), minutes).await
-    }
-
-    async fn second_factor(
-        &self,
-        path: &str,
-        step: &MemberStep<'_>,
-        (name, code): (&str, &str),
-        minutes: u32,
-    ) -> Result<MemberLogin, Error> {
-        let mut body = step.body();
-        body[name] = json!(code);
-        body["session_duration_minutes"] = json!(minutes);
-        body["set_mfa_enrollment"] = json!(step.enrolling.map(|_| "enroll"));
-        self.post(path, body).await
     }
 
     /// The same person's session in another organization.
@@ -235,16 +178,6 @@ impl Client {
         }
         let request = self.authorized(Method::POST, path).body(Full::from(body.to_string()));
         self.call_refusing(request, &OF_SIGN_IN).await
-    }
-}
-
-impl MemberStep<'_> {
-    fn body(&self) -> Value {
-        json!({
-            "organization_id": self.organization_id,
-            "member_id": self.member_id,
-            "intermediate_session_token": self.intermediate_session_token,
-        })
     }
 }
 
