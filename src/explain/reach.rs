@@ -72,7 +72,9 @@ fn take_down(shared: &mut authn::Shared, unasked: &Unasked) {
         let noted = Rc::clone(unasked);
         tokio::task::spawn_local(async move {
             while let Some(asked) = asked.recv().await {
-                note(&noted, "ask for the organization's own roles");
+                if !asked.reply.is_closed() {
+                    note(&noted, "ask for the organization's own roles");
+                }
                 let _ = asked.reply.send(policies::Outcome::Failed { retry_after: Duration::ZERO });
             }
         });

@@ -203,13 +203,46 @@ async fn an_organizations_own_role_grants_in_that_organization_alone() {
 async fn an_organizations_roles_that_were_never_had_let_nobody_pass() {
     let world = world("").await;
     world.emulator.fault(Fault { status: Some(500), ..Fault::on(ORGANIZATIONS) });
-    let session = world.session_of("ana@acme.example", "acme");
-    let refusals = (0..8).map(|_| world.get("/local/read").with(&session).refused(503, "stytch_unavailable"));
+    world.emulator.set_custom_roles("acme", json!([role("auditor", &["audit"])])).unwrap();
+    let session = with_role(&world, "auditor");
+    let refusals =
+        (0..8).map(|_| world.get("/local/audit").with(&session).refused(503, "stytch_unavailable"));
     join_all(refusals).await;
     assert_eq!(world.emulator.requests(ORGANIZATIONS).len(), 1, "what failed is not asked again at once");
     world.emulator.clear_faults();
-    until("it is asked again", async || world.get("/local/read").with(&session).send().await.status == 200)
+    until("it is asked again", async || world.get("/local/audit").with(&session).send().await.status == 200)
         .await;
+}
+
+/// What the organization's own roles could only add to.
+#[tokio::test]
+async fn what_the_project_grants_waits_for_no_organization() {
+    let world = world("[stytch]\ntimeout = \"60s\"\n").await;
+    world.emulator.fault(Fault { latency_ms: 120_000, times: Some(1), ..Fault::on(ORGANIZATIONS) });
+    world.emulator.set_custom_roles("acme", json!([role("auditor", &["audit", "write"])])).unwrap();
+    let session = with_role(&world, "auditor");
+    for _ in 0..3 {
+        world.get("/local/write").with(&session).expect(200).await;
+        assert_eq!(granting(&world.upstream.last()), ["editor"]);
+    }
+    assert_eq!(world.emulator.requests(ORGANIZATIONS).len(), 1, "it was asked for all the same, once");
+    world.emulator.fault(Fault { status: Some(500), ..Fault::on(ORGANIZATIONS) });
+    let stranger = world.session_of("gil@globex.example", "globex");
+    world.get("/local/read").with(&stranger).expect(200).await;
+    world.get("/local/audit").with(&stranger).refused(503, "stytch_unavailable").await;
+}
+
+/// And names the organization's own roles as soon as they are there.
+#[tokio::test]
+async fn roles_that_were_fetched_meanwhile_are_named() {
+    let world = world("").await;
+    world.emulator.set_custom_roles("acme", json!([role("auditor", &["write"])])).unwrap();
+    let session = with_role(&world, "auditor");
+    until("both are named", async || {
+        world.get("/local/write").with(&session).expect(200).await;
+        granting(&world.upstream.last()) == ["editor,auditor"]
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -231,8 +264,9 @@ async fn a_project_without_such_roles_has_none() {
 async fn first_requests_of_an_organization_wait_for_one_call() {
     let world = world("").await;
     world.emulator.fault(Fault { latency_ms: 300, ..Fault::on(ORGANIZATIONS) });
-    let session = world.session_of("ben@acme.example", "acme");
-    join_all((0..10).map(|_| world.get("/local/write").with(&session).expect(200))).await;
+    world.emulator.set_custom_roles("acme", json!([role("auditor", &["audit"])])).unwrap();
+    let session = with_role(&world, "auditor");
+    join_all((0..10).map(|_| world.get("/local/audit").with(&session).expect(200))).await;
     assert_eq!(world.emulator.requests(ORGANIZATIONS).len(), 1);
 }
 

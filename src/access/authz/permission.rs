@@ -1,8 +1,9 @@
 //! Whether Stytch's RBAC permits what a route asks for, judged here or by Stytch.
 //!
 //! What holds: it is judged by the roles of the session as of Stytch's last word, in the session's
-//! own organization; without a policy to judge by, nobody is let through and nobody is refused; a
-//! session that may not is a good session.
+//! own organization; without a policy to judge by, nobody is let through and nobody is refused;
+//! what the project's policy grants waits for nothing else; a session that may not is a good
+//! session.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -81,10 +82,21 @@ async fn locally(
             };
             match policies.in_use(&organization.id, now, with) {
                 Some(granting) => granting,
-                None => {
-                    let asked = Box::pin(policies.roles_of(&organization.id, now));
-                    with(&*asked.await.map_err(unavailable)?)
-                }
+                None => match policies
+                    .policies
+                    .project(|policy| granting(policy, &Roles::default(), session, wanted))
+                {
+                    // An organization's own roles can only add to this, so nobody waits for them.
+                    Some(Ok(roles)) => {
+                        policies.wish_for(&organization.id);
+                        Some(Ok(roles))
+                    }
+                    None => None,
+                    Some(Err(_)) => {
+                        let asked = Box::pin(policies.roles_of(&organization.id, now));
+                        with(&*asked.await.map_err(unavailable)?)
+                    }
+                },
             }
         }
     };

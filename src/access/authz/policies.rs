@@ -1,7 +1,7 @@
 //! The policies in use: snapshots that requests read and one task replaces.
 //!
 //! What holds: a request takes no lock, and waits only for the roles of an organization that nobody
-//! has come from for a while; what was fetched last stays in use while nothing newer is to be had;
+//! has come from for a while, if they may make a difference; what was fetched last stays in use while nothing newer is to be had;
 //! each organization's roles are found by its own id alone.
 
 use std::hash::BuildHasher;
@@ -176,6 +176,13 @@ impl Handle {
             (None, Outcome::Failed { retry_after }) => Err(retry_after),
             (None, Outcome::Fetched) => Err(RETRY_AFTER),
         }
+    }
+
+    /// Has the roles of an organization fetched for those who come later.
+    pub fn wish_for(&self, id: &str) {
+        let (reply, _nobody_waits) = oneshot::channel();
+        // A keeper with too much to do hears of it with the next request.
+        drop(self.keeper.try_send(Asked { organization: id.into(), reply }));
     }
 
     async fn ask(&self, organization: &str) -> Outcome {
