@@ -1,8 +1,10 @@
 //! What becomes of a request's headers on the way to the upstream.
 //!
 //! What holds: only values that the gateway makes of an identity are shown, and of those none that
-//! an upstream takes for a credential.
+//! an upstream takes for a credential: of an assertion its claims alone.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::report::Report;
@@ -44,10 +46,18 @@ fn listed<'h>(report: &mut Report, step: &str, before: &str, names: impl Iterato
 
 fn shown(name: &HeaderName, value: &HeaderValue, site: &Site) -> String {
     let assertion = site.config.identity.assertion.as_ref();
-    if [header::AUTHORIZATION, header::PROXY_AUTHORIZATION, header::COOKIE].contains(name)
-        || assertion.is_some_and(|assertion| assertion.header == *name)
-    {
+    if assertion.is_some_and(|assertion| assertion.header == *name) {
+        let claims = claims(value).unwrap_or_default();
+        return format!("(signature not shown) {claims}");
+    }
+    if [header::AUTHORIZATION, header::PROXY_AUTHORIZATION, header::COOKIE].contains(name) {
         return "(not shown)".to_owned();
     }
     value.to_str().unwrap_or("(not text)").to_owned()
+}
+
+/// What a JWT says, without what makes anybody believe it.
+fn claims(token: &HeaderValue) -> Option<String> {
+    let payload = token.to_str().ok()?.split('.').nth(1)?;
+    String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(payload).ok()?).ok()
 }

@@ -58,7 +58,7 @@ impl KeyFile {
         file
     }
 
-    fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.0.path().join("keys.pem")
     }
 

@@ -14,6 +14,7 @@ use stytch_gateway::config;
 use stytch_gateway::explain::{Asked, Outcome, explain};
 use tokio::runtime::Builder;
 
+use crate::assertion::KeyFile;
 use crate::program::{Ended, Site, ended, program};
 use crate::world::World;
 
@@ -261,6 +262,23 @@ async fn nothing_secret_is_shown() {
             assert!(!text.contains(site.emulator.secret()) && !text.contains("Basic "), "{text}");
         }
     }
+}
+
+/// What is pasted into a ticket must open no door: its claims are told, and nobody can make it whole.
+#[tokio::test]
+async fn an_assertion_is_shown_without_what_makes_it_one() {
+    let (site, keys) = (Site::new().await, KeyFile::new());
+    let signing = format!("[identity.assertion]\nkey_file = {:?}\n", keys.path());
+    let settings = site.write("gateway.toml", &site.settings(&signing));
+    let session = site.emulator.session("ana@acme.example").organization("acme").mint();
+    let told = told(&settings, &["-H", &cookie(&session), "http://app.test/"]);
+    assert_eq!(told.code, Some(0), "{told:?}");
+    let (_, shown) = told.stdout.split_once("x-stytch-assertion: ").expect("the header is named");
+    let claims = shown.lines().next().unwrap().strip_prefix("(signature not shown) ").unwrap();
+    let claims: serde_json::Value = serde_json::from_str(claims).unwrap();
+    assert_eq!(claims["aud"], "app");
+    assert!(claims["sub"].as_str().unwrap().starts_with("member-"));
+    assert!(!told.stdout.contains("eyJ"), "no part of a token: {}", told.stdout);
 }
 
 #[tokio::test]
