@@ -73,6 +73,11 @@ pub struct Gate {
     authn: Rc<Authn>,
 }
 
+/// Whether somebody was refused who may have another session, of another organization.
+fn is_elsewhere(rejection: &Rejection) -> bool {
+    rejection.code == Code::OrganizationNotAllowed
+}
+
 /// Who passes a route.
 enum Pass {
     /// With the reason why nobody has to be known.
@@ -153,6 +158,10 @@ impl Gate {
             Ok(Pass::Nobody(Auth::Optional)) => return Ok(authz::anonymous(index, route)),
             Ok(Pass::Nobody(_)) => return Ok(authz::public(index, route)),
             Ok(Pass::Somebody(proved, roles)) => return Ok(authz::permit(index, route, proved, roles)),
+            Err(rejection) if rejection.code.asks_for_sign_in() || is_elsewhere(&rejection) => {
+                let organization = route.rules.organization(&found.captures, head.host, head.path);
+                rejection.on_route(index).for_organization(organization)
+            }
             Err(rejection) => rejection.on_route(index),
         };
         if route.observe && rejection.code.is_of_access() {

@@ -9,6 +9,7 @@ mod resource_metadata;
 use http::{Request, Response};
 use hyper::body::Incoming;
 
+use self::auth::Front;
 use crate::access::rejection::{Code, Rejection};
 use crate::config::Config;
 use crate::passage::{Arrival, Asked};
@@ -132,12 +133,9 @@ pub async fn serve(visit: Visit, arrival: Arrival, request: Request<Incoming>) -
     let begin = |arrival: Arrival| arrival.begin(&asked, Some(visit.endpoint));
     match visit.endpoint {
         Endpoint::ResourceMetadata => resource_metadata::answer(&visit, begin(arrival), &request),
-        // Until there are sign-in pages, there is nowhere to redirect to.
-        Endpoint::Auth | Endpoint::AuthRedirect => auth::serve(visit, None, arrival, request).await,
-        Endpoint::ExtAuthz => {
-            let prefix = format!("{}{EXT_AUTHZ}", arrival.site.config.signin.base_path);
-            auth::serve(visit, Some(&prefix), arrival, request).await
-        }
+        Endpoint::Auth => auth::serve(visit, Front::Plain, arrival, request).await,
+        Endpoint::AuthRedirect => auth::serve(visit, Front::Redirecting, arrival, request).await,
+        Endpoint::ExtAuthz => auth::serve(visit, Front::Envoy, arrival, request).await,
         Endpoint::Keys => keys::serve(begin(arrival), request.method(), request.headers()),
         Endpoint::Webhook => {
             let passage = begin(arrival);

@@ -44,8 +44,10 @@ use crate::exchange::Exchange;
 use crate::proxy::hop;
 use crate::proxy::ids::Ids;
 use crate::proxy::target::{self, Target};
+use crate::refusal::{Came, TurnedBack};
 use crate::server::record::Record;
 use crate::server::worker::Worker;
+use crate::signin::redirect::{Origin, Whither};
 use crate::site::Site;
 use crate::telemetry::access_log;
 
@@ -211,7 +213,8 @@ impl Door {
         let (head, known) = (&question.head, sound.is_ok());
         let trusted = &site.config.server.trusted_proxies;
         let forwarding = Forwarding::new(peer, question.https, trusted);
-        let client = forwarding.view(head.headers(), trusted).address;
+        let view = forwarding.view(head.headers(), trusted);
+        let client = view.address;
         let ids = self.worker.ids.next(head.headers(), true);
         let target = sound.and_then(|()| target::read(head.method(), head.uri(), head.headers()));
         let line = self.worker.lines.begin(&access_log::Request {
@@ -243,8 +246,14 @@ impl Door {
             }
             Err(rejection) => {
                 exchange.refused(&rejection);
-                let denied = answer::denied(&site, &rejection, head, ids.request_id());
-                exchange.answers(rejection.code.status());
+                let path = head.uri().path_and_query().map_or("/", PathAndQuery::as_str);
+                let authority = head.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+                let origin = Origin { https: view.https, authority: authority.unwrap_or_default() };
+                let whither = Whither { path, origin: Some(origin) };
+                let came = Came { method: head.method(), headers: head.headers(), whither };
+                let (site, rejection, request_id) = (&*site, &rejection, ids.request_id());
+                let (denied, status) = answer::denied(&TurnedBack { site, rejection, came, request_id });
+                exchange.answers(status);
                 denied
             }
         }

@@ -10,6 +10,24 @@ pub mod assertion;
 pub mod owned;
 pub mod template;
 
+/// Types of factor (REFERENCE.md 2.3).
+pub const FACTORS: [&str; 14] = [
+    "magic_link",
+    "otp",
+    "oauth",
+    "webauthn",
+    "totp",
+    "crypto",
+    "password",
+    "signature_challenge",
+    "sso",
+    "imported",
+    "recovery_codes",
+    "email_otp",
+    "impersonated",
+    "trusted_auth_token",
+];
+
 /// What a token is, told strictly by its claims (REFERENCE.md 4.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {

@@ -25,6 +25,7 @@ pub mod access;
 pub mod client;
 pub mod identity;
 pub mod protected_resource;
+pub mod refusal;
 pub mod reply;
 pub mod signin;
 pub mod site;

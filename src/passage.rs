@@ -9,15 +9,17 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 
-use crate::access::rejection::{Code, Rejection};
+use crate::access::rejection::Rejection;
 use crate::client::{ClientView, Forwarding};
 use crate::endpoints::Endpoint;
 use crate::exchange::Exchange;
+use crate::proxy::Onward;
 use crate::proxy::ids::Ids;
-use crate::proxy::{Onward, cookies};
+use crate::refusal::{Came, TurnedBack};
 use crate::reply::{self, Form, Reply};
 use crate::server::record::Record;
 use crate::server::worker::Worker;
+use crate::signin::redirect::Whither;
 use crate::site::Site;
 use crate::telemetry::access_log;
 
@@ -96,46 +98,31 @@ impl Passage {
         }
     }
 
-    /// Turned back before anything behind the gateway was asked.
+    /// Turned back before anything behind the gateway was asked, where no route was found or it was
+    /// no route that refused.
     #[must_use]
-    pub fn refuse(mut self, rejection: &Rejection, method: &Method, headers: &HeaderMap) -> Response<Reply> {
+    pub fn refuse(self, rejection: &Rejection, method: &Method, headers: &HeaderMap) -> Response<Reply> {
+        let whither = Whither { path: "/", origin: None };
+        self.turn_back(rejection, &Came { method, headers, whither })
+    }
+
+    /// Turned back before anything behind the gateway was asked: to sign in where that is the answer.
+    #[must_use]
+    pub fn turn_back(mut self, rejection: &Rejection, came: &Came<'_>) -> Response<Reply> {
         self.exchange.refused(rejection);
-        let mut response = reply::refusal(rejection, Form::of(method, headers), self.ids.request_id());
-        if let Some(challenge) = self.site().config.announced.challenge(rejection) {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
-        }
-        self.forget_refused(rejection, headers, response.headers_mut());
-        if method == Method::CONNECT {
+        let turned = self.turned_back(rejection, came);
+        let refusal = || turned.refusal(rejection.code.status(), Form::of(came.method, came.headers));
+        let mut response = turned.to_sign_in().unwrap_or_else(refusal);
+        if came.method == Method::CONNECT {
             // What follows may be meant for the tunnel that did not come about.
             response.headers_mut().insert(header::CONNECTION, CLOSE);
         }
         self.own(response)
     }
 
-    /// Turned back like a refusal, and told where to sign in.
-    #[must_use]
-    pub fn send_to_sign_in(
-        mut self,
-        rejection: &Rejection,
-        location: HeaderValue,
-        headers: &HeaderMap,
-    ) -> Response<Reply> {
-        self.exchange.refused(rejection);
-        let mut response = Response::new(Bytes::new());
-        *response.status_mut() = StatusCode::SEE_OTHER;
-        let answer = response.headers_mut();
-        answer.insert(header::LOCATION, location);
-        answer.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        self.forget_refused(rejection, headers, answer);
-        self.own(response)
-    }
-
-    /// Makes the browser that sent a refused credential as a cookie forget it.
-    pub fn forget_refused(&self, rejection: &Rejection, sent: &HeaderMap, answer: &mut HeaderMap) {
-        let session = &self.exchange.site.config.session;
-        if rejection.code == Code::InvalidCredential && cookies::has_own(session, sent) {
-            cookies::forget(session, answer);
-        }
+    /// What may be said of a refusal.
+    pub(crate) fn turned_back<'a>(&'a self, rejection: &'a Rejection, came: &Came<'a>) -> TurnedBack<'a> {
+        TurnedBack { site: self.site(), rejection, came: *came, request_id: self.ids.request_id() }
     }
 
     /// Let pass, and then failed.

@@ -26,10 +26,11 @@ use crate::clock;
 use crate::config::{MaxBody, Route};
 use crate::endpoints;
 use crate::passage::{Arrival, Asked, Passage};
+use crate::refusal::Came;
 use crate::reply::{self, Form, Reply};
 use crate::server::record::{BodyState, Record};
 use crate::server::worker::Worker;
-use crate::signin::redirect;
+use crate::signin::redirect::Whither;
 use crate::site::Site;
 use crate::upstream::body::Outgoing;
 use crate::upstream::{self, Failure, Order};
@@ -119,17 +120,13 @@ impl Door {
                 passage.exchange.granted(&grant);
                 self.forward(&parts, body, &grant, rewritten, passage).await
             }
-            Err(rejection) => self.turn_back(&rejection, &parts, passage),
+            Err(rejection) => {
+                let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+                let whither = Whither { path, origin: None };
+                passage
+                    .turn_back(&rejection, &Came { method: &parts.method, headers: &parts.headers, whither })
+            }
         })
-    }
-
-    /// To the sign-in page where that is the answer, else with the refusal.
-    fn turn_back(&self, rejection: &Rejection, parts: &Parts, passage: Passage) -> Response<Reply> {
-        let config = &passage.site().config;
-        match redirect::after(rejection, config, &parts.method, &parts.headers, &parts.uri) {
-            Some(location) => passage.send_to_sign_in(rejection, location, &parts.headers),
-            None => passage.refuse(rejection, &parts.method, &parts.headers),
-        }
     }
 
     async fn judge(&self, parts: &Parts, body: &Incoming, target: Target<'_>, passage: &Passage) -> Judged {

@@ -44,6 +44,12 @@ pub enum Code {
 }
 
 impl Code {
+    /// Whether signing in, to the right organization where there is one, may change the answer.
+    #[must_use]
+    pub const fn asks_for_sign_in(self) -> bool {
+        matches!(self, Self::Unauthenticated | Self::InvalidCredential)
+    }
+
     /// Whether authentication or a rule said so, rather than that the request is malformed or that
     /// nothing is there: what a route in observe lets pass.
     #[must_use]
@@ -249,6 +255,8 @@ pub struct Rejection {
     pub step_up: Option<Arc<StepUp>>,
     /// Whom a rule turned back.
     pub who: Option<Arc<Identity>>,
+    /// Id or slug of the organization that the route is for, where signing in there could help.
+    pub organization: Option<Box<str>>,
 }
 
 /// What a session lacks that its owner can give it by signing in again.
@@ -272,7 +280,7 @@ const fn is_false(so: &bool) -> bool {
 impl Rejection {
     #[must_use]
     pub const fn new(code: Code, reason: &'static str) -> Self {
-        Self { code, reason, retry_after: None, route: None, step_up: None, who: None }
+        Self { code, reason, retry_after: None, route: None, step_up: None, who: None, organization: None }
     }
 
     #[must_use]
@@ -296,6 +304,12 @@ impl Rejection {
     #[must_use]
     pub const fn on_route(mut self, index: usize) -> Self {
         self.route = Some(index);
+        self
+    }
+
+    #[must_use]
+    pub fn for_organization(mut self, organization: Option<&str>) -> Self {
+        self.organization = organization.map(Box::from);
         self
     }
 }

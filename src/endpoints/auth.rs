@@ -2,39 +2,52 @@
 //!
 //! nginx asks by `auth_request`, Traefik by `forwardAuth`, Caddy by `forward_auth`, HAProxy by a
 //! script, Envoy by `ext_authz` over HTTP. The answer is 200 with the headers to copy, 401, 403 or
-//! 503, whatever else is wrong (DESIGN.md section 8).
+//! 503, whatever else is wrong (DESIGN.md section 8); or, where the proxy hands it on, the redirect
+//! that sends a browser to sign in.
 //!
 //! What holds: only a trusted proxy is answered; what decides is the original request, read as one
 //! of our own would be and judged by the same gate; the proxy cannot be relied on to take out what
 //! could pass for our word, so a request that carries it is refused. The body is never read.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header, request};
 use hyper::body::Incoming;
 
 use self::original::Original;
-use super::Visit;
+use super::{EXT_AUTHZ, Visit};
 use crate::access::path;
 use crate::access::rejection::{Code, Rejection};
 use crate::access::{Grant, RequestHead};
 use crate::passage::{Arrival, Asked, Passage};
 use crate::proxy::cookies;
+use crate::refusal::Came;
 use crate::reply::{self, Form, Reply};
+use crate::signin::redirect::{Origin, Whither};
 
 mod original;
 
 /// Tells a refusal's code to proxies that drop the answer's body, as nginx does.
 const CODE: HeaderName = HeaderName::from_static("x-stytch-code");
 
-/// `prefix` stands before the original path where the request line itself says what was asked.
+/// Which proxies ask, and so what they can be answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Front {
+    /// Those that take a redirect for an error, as nginx does: it is told in a header of the refusal.
+    Plain,
+    /// Those that hand on whatever they are answered.
+    Redirecting,
+    /// Envoy, which does too, and asks by the request line itself, with a prefix before the path.
+    Envoy,
+}
+
 pub(super) async fn serve(
     visit: Visit,
-    prefix: Option<&str>,
+    front: Front,
     arrival: Arrival,
     request: Request<Incoming>,
 ) -> Response<Reply> {
     let (mut asking, _unread) = request.into_parts();
-    let original = original(&visit, prefix, &arrival, &asking);
+    let original = original(&visit, front, &arrival, &asking);
     let own = || Asked { method: &asking.method, host: &visit.host, path: &visit.path };
     let asked = original.as_ref().map_or_else(
         |_| own(),
@@ -42,10 +55,22 @@ pub(super) async fn serve(
     );
     let passage = arrival.begin(&asked, Some(visit.endpoint));
     match original {
-        Err(rejection) => refuse(passage, &rejection, &asking.method, &asking.headers),
+        Err(rejection) => {
+            let whither = Whither { path: "/", origin: None };
+            let came = Came { method: &asking.method, headers: &asking.headers, whither };
+            refuse(passage, &rejection, &came, front)
+        }
         Ok(original) => match judge(&original, &mut asking.headers, &passage).await {
             Ok(grant) => allow(passage, &grant),
-            Err(rejection) => refuse(passage, &rejection, &original.method, &asking.headers),
+            Err(rejection) => {
+                let path = original.target();
+                let https = original.https.unwrap_or(passage.client.https);
+                let authority = original.authority.to_str().unwrap_or_default();
+                let origin = Some(Origin { https, authority });
+                let whither = Whither { path: &path, origin };
+                let came = Came { method: &original.method, headers: &asking.headers, whither };
+                refuse(passage, &rejection, &came, front)
+            }
         },
     }
 }
@@ -53,14 +78,18 @@ pub(super) async fn serve(
 /// What is asked about, if whoever asks may.
 fn original(
     visit: &Visit,
-    prefix: Option<&str>,
+    front: Front,
     arrival: &Arrival,
     asking: &request::Parts,
 ) -> Result<Original, Rejection> {
     if !arrival.forwarding.is_trusted() {
         return Err(Rejection::new(Code::UntrustedCaller, "not one of server.trusted_proxies"));
     }
-    let below = prefix.map(|prefix| path::cut_prefix(&visit.path, prefix)).transpose()?;
+    let prefix = format!("{}{EXT_AUTHZ}", arrival.site.config.signin.base_path);
+    let below = match front {
+        Front::Envoy => Some(path::cut_prefix(&visit.path, &prefix)?),
+        Front::Plain | Front::Redirecting => None,
+    };
     Original::read(asking, below)
 }
 
@@ -100,18 +129,20 @@ fn allow(mut passage: Passage, grant: &Grant) -> Response<Reply> {
     passage.own(response)
 }
 
-/// 401, 403 or 503. Never in the form of gRPC, whose refusals are a 200.
-fn refuse(
-    mut passage: Passage,
-    rejection: &Rejection,
-    method: &Method,
-    headers: &HeaderMap,
-) -> Response<Reply> {
+/// 401, 403 or 503, or the redirect to sign in. Never in the form of gRPC, whose refusals are a 200.
+fn refuse(mut passage: Passage, rejection: &Rejection, came: &Came<'_>, front: Front) -> Response<Reply> {
     passage.exchange.refused(rejection);
     let code = rejection.code;
-    let form = if reply::is_navigation(method, headers) { Form::Page } else { Form::Problem };
-    let mut response = reply::refusal_with(code.verdict(), rejection, form, passage.ids.request_id());
-    response.headers_mut().insert(CODE, HeaderValue::from_static(code.as_str()));
-    passage.forget_refused(rejection, headers, response.headers_mut());
+    let turned = passage.turned_back(rejection, came);
+    let to_sign_in = turned.to_sign_in().filter(|_| front != Front::Plain);
+    let mut response = to_sign_in.unwrap_or_else(|| {
+        let form = if reply::is_navigation(came.method, came.headers) { Form::Page } else { Form::Problem };
+        turned.refusal(code.verdict(), form)
+    });
+    let headers = response.headers_mut();
+    headers.insert(CODE, HeaderValue::from_static(code.as_str()));
+    if let Some(location) = turned.location().filter(|_| front == Front::Plain) {
+        headers.insert(header::LOCATION, location);
+    }
     passage.own(response)
 }

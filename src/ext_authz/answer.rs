@@ -4,7 +4,7 @@
 //! are the gateway's are set or removed in every answer, also where the check shows none of them
 //! or already the right value: Envoy may know more than it showed.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::Rewritten;
 use super::proto::envoy::config::core::v3::header_value_option::HeaderAppendAction;
@@ -14,9 +14,9 @@ use super::proto::envoy::service::auth::v3::{CheckResponse, DeniedHttpResponse, 
 use super::proto::envoy::r#type::v3::HttpStatus;
 use super::proto::google::rpc::Status;
 use crate::access::Grant;
-use crate::access::rejection::{Code, Rejection};
 use crate::identity::owned::Owned;
 use crate::proxy::cookies;
+use crate::refusal::TurnedBack;
 use crate::reply::{self, Form};
 use crate::site::Site;
 
@@ -62,19 +62,13 @@ fn changes(owned: &Owned, before: &HeaderMap, after: &HeaderMap) -> OkHttpRespon
     OkHttpResponse { headers, headers_to_remove, ..OkHttpResponse::default() }
 }
 
-/// Has Envoy answer in the place of the upstream, in the form that the client understands.
-pub(super) fn denied(
-    site: &Site,
-    rejection: &Rejection,
-    request: &Request<()>,
-    request_id: &str,
-) -> CheckResponse {
-    let form = Form::of(request.method(), request.headers());
-    let mut response = reply::refusal(rejection, form, request_id);
-    let session = &site.config.session;
-    if rejection.code == Code::InvalidCredential && cookies::has_own(session, request.headers()) {
-        cookies::forget(session, response.headers_mut());
-    }
+/// Has Envoy answer in the place of the upstream, in the form that the client understands: to sign
+/// in where that is the answer. The status is that of the answer.
+pub(super) fn denied(turned: &TurnedBack<'_>) -> (CheckResponse, StatusCode) {
+    let (rejection, came) = (turned.rejection, &turned.came);
+    let form = Form::of(came.method, came.headers);
+    let refusal = || turned.refusal(rejection.code.status(), form);
+    let mut response = turned.to_sign_in().unwrap_or_else(refusal);
     let mut body = String::from_utf8_lossy(response.body()).into_owned();
     if form == Form::Grpc {
         // Envoy makes the status of the call from that of HTTP, and its message from the body.
@@ -83,6 +77,7 @@ pub(super) fn denied(
         }
         rejection.code.as_str().clone_into(&mut body);
     }
+    let answered = if form == Form::Grpc { rejection.code.status() } else { response.status() };
     // Of these, Envoy sets each beside the others, and leaves out what is to be joined.
     let headers = response.headers().iter();
     let headers = headers.map(|(name, value)| option(name, value, Existing::Replace)).collect();
@@ -90,15 +85,10 @@ pub(super) fn denied(
         code: reply::grpc_status(rejection.code).into(),
         message: rejection.code.as_str().to_owned(),
     };
-    let code = i32::from(rejection.code.status().as_u16());
-    CheckResponse {
-        status: Some(status),
-        http_response: Some(HttpResponse::DeniedResponse(DeniedHttpResponse {
-            status: Some(HttpStatus { code }),
-            headers,
-            body,
-        })),
-    }
+    let denied =
+        DeniedHttpResponse { status: Some(HttpStatus { code: i32::from(answered.as_u16()) }), headers, body };
+    let http_response = Some(HttpResponse::DeniedResponse(denied));
+    (CheckResponse { status: Some(status), http_response }, answered)
 }
 
 /// What becomes of values that are there already.

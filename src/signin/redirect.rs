@@ -1,114 +1,142 @@
-//! Where a browser without a session is sent: to the sign-in page, and from there back.
+//! Where a browser is sent that was turned back: to the sign-in page, and from there back; and where
+//! a person who was refused may go.
 //!
 //! For the proxy's own refusals, and for doors that answer in another server's place.
+//!
+//! What holds: who is sent where is decided here, for every door; all that a location is made of was
+//! checked or is escaped.
 
-use http::{HeaderMap, HeaderValue, Method, Uri};
+use http::{HeaderValue, header};
 
+use super::form;
+use super::needed::Needed;
 use super::target::MAX_LENGTH;
+use crate::access::host;
 use crate::access::rejection::{Code, Rejection};
-use crate::config::Config;
+use crate::config::{Config, Route, Vertical};
+use crate::refusal::Came;
 use crate::reply;
+
+/// Where a browser was going.
+#[derive(Clone, Copy)]
+pub struct Whither<'a> {
+    /// With its query; begins with a slash.
+    pub path: &'a str,
+    /// For a door that answers in another server's place: what is relative there, that server would
+    /// read as its own. With it, locations are whole URLs.
+    pub origin: Option<Origin<'a>>,
+}
+
+/// What a browser has in its address bar before the path.
+#[derive(Clone, Copy)]
+pub struct Origin<'a> {
+    pub https: bool,
+    /// As the browser named it: host, and the port where it named one.
+    pub authority: &'a str,
+}
+
+/// What somebody who was refused can do about it.
+pub struct WayOn {
+    pub location: HeaderValue,
+    pub step: NextStep,
+}
+
+/// What is behind the link of a refusal.
+pub enum NextStep {
+    /// Signing in again, with what the session lacks.
+    StepUp(Needed),
+    /// Another organization, by its slug or id.
+    Switch(String),
+}
 
 /// The `Location` for a request that was refused on a route, if signing in is the answer to it: a
 /// top-level navigation without a session, or with a refused one, where the route wants it so.
-/// The page is on the same host, so the place to come back to is a path.
 #[must_use]
-pub fn after(
-    rejection: &Rejection,
-    config: &Config,
-    method: &Method,
-    headers: &HeaderMap,
-    target: &Uri,
-) -> Option<HeaderValue> {
-    let route = config.routes.get(rejection.route?)?;
-    let helps = matches!(rejection.code, Code::Unauthenticated | Code::InvalidCredential);
-    if !helps || !route.sign_in || !reply::is_navigation(method, headers) {
-        return None;
-    }
-    to_login(config, target.path_and_query().map_or("/", |target| target.as_str()))
+pub fn after(rejection: &Rejection, config: &Config, came: &Came<'_>) -> Option<HeaderValue> {
+    route(rejection, config, came).filter(|_| rejection.code.asks_for_sign_in())?;
+    let organization = organization(rejection, config).map(|organization| ("organization", organization));
+    came.whither.to(config, "/login", organization)
 }
 
-/// The sign-in page of the host a browser is at, with `return_to` (a path there, or a whole URL) to
-/// come back to. What is too long to come back to is left out.
+/// The link for a person whom a rule refused, if signing in again or elsewhere may satisfy it.
 #[must_use]
-pub fn to_login(config: &Config, return_to: &str) -> Option<HeaderValue> {
-    if !config.signin.enabled {
-        return None;
-    }
-    HeaderValue::try_from(login_path(&config.signin.base_path, return_to)).ok()
-}
-
-/// The same as a whole URL, for a door that answers in another server's place: what is relative
-/// there, that server would read as its own. `authority` and `path` (with its query) are those that
-/// the browser asked for. Where `server.public_url` is another host, people sign in there, and
-/// come back if `signin.redirects` names the one they came from.
-#[must_use]
-pub fn to_login_elsewhere(config: &Config, https: bool, authority: &str, path: &str) -> Option<HeaderValue> {
-    if !config.signin.enabled {
-        return None;
-    }
-    let base = &config.signin.base_path;
-    let asked = format!("{}://{authority}", if https { "https" } else { "http" });
-    let public =
-        config.server.public_url.as_ref().map(|url| url.to_string().trim_end_matches('/').to_owned());
-    let url = match public {
-        Some(public) if public != asked => {
-            format!("{public}{}", login_path(base, &format!("{asked}{path}")))
+pub fn way_on(rejection: &Rejection, config: &Config, came: &Came<'_>) -> Option<WayOn> {
+    route(rejection, config, came)?;
+    let whither = came.whither;
+    match (rejection.code, &rejection.step_up) {
+        (Code::StepUpRequired, Some(wanted)) => {
+            let needed = Needed::of(wanted);
+            let location = whither.to(config, "/login", Some(("step_up", &needed.to_string())))?;
+            Some(WayOn { location, step: NextStep::StepUp(needed) })
         }
-        _ => format!("{asked}{}", login_path(base, path)),
-    };
-    HeaderValue::try_from(url).ok()
+        (Code::OrganizationNotAllowed, _) => {
+            let organization = organization(rejection, config)?;
+            let location = whither.to(config, "/organizations", Some(("organization", organization)))?;
+            Some(WayOn { location, step: NextStep::Switch(organization.to_owned()) })
+        }
+        _ => None,
+    }
 }
 
-pub(super) fn login_path(base: &str, return_to: &str) -> String {
-    if return_to.is_empty() || return_to == "/" || return_to.len() > MAX_LENGTH {
-        return format!("{base}/login");
+/// The route that a browser was turned back from, if it may be sent to the pages.
+fn route<'c>(rejection: &Rejection, config: &'c Config, came: &Came<'_>) -> Option<&'c Route> {
+    let route = config.routes.get(rejection.route?)?;
+    (route.sign_in && reply::is_navigation(came.method, came.headers)).then_some(route)
+}
+
+fn organization<'r>(rejection: &'r Rejection, config: &Config) -> Option<&'r str> {
+    let organization = rejection.organization.as_deref().filter(|_| config.stytch.vertical == Vertical::B2b);
+    organization.and_then(form::organization)
+}
+
+impl Whither<'_> {
+    /// One of the pages on the host a browser is at, with where it was going to come back to, and
+    /// one more parameter. Where `server.public_url` is another host, people sign in there, and come
+    /// back if `signin.redirects` names the one they came from.
+    fn to(&self, config: &Config, page: &str, more: Option<(&str, &str)>) -> Option<HeaderValue> {
+        if !config.signin.enabled {
+            return None;
+        }
+        let base = &config.signin.base_path;
+        let Some(origin) = self.origin else {
+            return HeaderValue::try_from(page_path(base, page, self.path, more)).ok();
+        };
+        let asked = format!("{}://{}", if origin.https { "https" } else { "http" }, origin.authority);
+        let public = config.server.public_url.as_ref().map(|url| url.to_string());
+        let public = public.as_deref().map(|url| url.trim_end_matches('/'));
+        let url = match public {
+            Some(public) if !public.eq_ignore_ascii_case(&asked) => {
+                let back = format!("{asked}{}", self.path);
+                format!("{public}{}", page_path(base, page, &back, more))
+            }
+            _ => format!("{asked}{}", page_path(base, page, self.path, more)),
+        };
+        HeaderValue::try_from(url).ok()
     }
-    let encoded: String = form_urlencoded::byte_serialize(return_to.as_bytes()).collect();
-    format!("{base}/login?return_to={encoded}")
+}
+
+/// `/login` under the base path, with where to go afterwards (a path there, or a whole URL). What is
+/// too long to come back to is left out.
+pub(super) fn login_path(base: &str, return_to: &str) -> String {
+    page_path(base, "/login", return_to, None)
+}
+
+fn page_path(base: &str, page: &str, return_to: &str, more: Option<(&str, &str)>) -> String {
+    let returns = !return_to.is_empty() && return_to != "/" && return_to.len() <= MAX_LENGTH;
+    let return_to = returns.then_some(("return_to", return_to));
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(return_to.into_iter().chain(more));
+    match query.finish() {
+        query if query.is_empty() => format!("{base}{page}"),
+        query => format!("{base}{page}?{query}"),
+    }
+}
+
+/// The host that pages are shown under, of a request as its client sent it.
+pub(super) fn shown_host(asked: &http::HeaderMap) -> Option<String> {
+    let host = asked.get(header::HOST)?;
+    Some(host::parse(host.as_bytes()).ok()?.host.into_owned())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn config(more: &str) -> Config {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("gateway.toml");
-        let text = format!(
-            "[stytch]\nproject_id = \"project-test-1\"\nsecret = \"secret-test-1\"\n\
-             [upstreams.app]\nurl = \"http://127.0.0.1:1\"\n\
-             [[routes]]\npath = \"/*\"\nupstream = \"app\"\n{more}"
-        );
-        std::fs::write(&path, text).unwrap();
-        crate::config::load(&[path], std::iter::empty()).unwrap().config
-    }
-
-    #[test]
-    fn to_the_page_and_back() {
-        let config = config("[signin]\nenabled = true\nbase_path = \"/own\"\n");
-        let at = |path: &str| to_login(&config, path).unwrap();
-        assert_eq!(at("/a?b=c&d"), "/own/login?return_to=%2Fa%3Fb%3Dc%26d");
-        assert_eq!(at("/"), "/own/login");
-        assert_eq!(at(&format!("/{}", "a".repeat(MAX_LENGTH))), "/own/login", "too long to come back to");
-    }
-
-    #[test]
-    fn for_another_server_it_is_a_whole_url() {
-        let here = config("[signin]\nenabled = true\n");
-        let url = to_login_elsewhere(&here, true, "app.test", "/a").unwrap();
-        assert_eq!(url, "https://app.test/_stytch/login?return_to=%2Fa");
-        let public = config("[server]\npublic_url = \"https://login.test\"\n[signin]\nenabled = true\n");
-        let url = to_login_elsewhere(&public, true, "app.test:8443", "/a").unwrap();
-        assert_eq!(url, "https://login.test/_stytch/login?return_to=https%3A%2F%2Fapp.test%3A8443%2Fa");
-        let url = to_login_elsewhere(&public, true, "login.test", "/a").unwrap();
-        assert_eq!(url, "https://login.test/_stytch/login?return_to=%2Fa");
-    }
-
-    #[test]
-    fn nowhere_without_pages() {
-        let config = config("");
-        assert_eq!(to_login(&config, "/a"), None);
-        assert_eq!(to_login_elsewhere(&config, true, "app.test", "/a"), None);
-    }
-}
+mod tests;

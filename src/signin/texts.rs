@@ -99,6 +99,20 @@ keys! {
     SignOutText = "sign_out_text",
     SignedOut = "signed_out",
     SignedOutText = "signed_out_text",
+    StepUp = "step_up",
+    StepUpMfa = "step_up_mfa",
+    StepUpRecent = "step_up_recent",
+    StepUpFactors = "step_up_factors",
+    SignInAgain = "sign_in_again",
+    Elsewhere = "elsewhere",
+    ElsewhereText = "elsewhere_text",
+    SwitchTo = "switch_to",
+    StepUpEmail = "step_up_email",
+    StepUpSms = "step_up_sms",
+    StepUpApp = "step_up_app",
+    StepUpEnd = "step_up_end",
+    StepUpEndText = "step_up_end_text",
+    StepUpOver = "step_up_over",
 }
 
 impl Key {

@@ -96,6 +96,24 @@ impl Rules {
         self.first.iter().any(|rule| matches!(rule, Rule::EmailDomains(_)))
     }
 
+    /// The organization, by id or slug, that somebody has to come from: the one that the route
+    /// captures, or the only one that it names.
+    #[must_use]
+    pub fn organization<'a>(&'a self, captures: &Captures, host: &'a str, path: &'a str) -> Option<&'a str> {
+        let allowed = self.first.iter().find_map(|rule| match rule {
+            Rule::Organizations(allowed) => Some(allowed),
+            _ => None,
+        })?;
+        let captured = allowed.iter().find_map(|allowed| match allowed {
+            Allowed::Captured(index, _) => captures.at(*index, host, path),
+            Allowed::Named(_) => None,
+        });
+        captured.or(match allowed.as_slice() {
+            [Allowed::Named(only)] => Some(only),
+            _ => None,
+        })
+    }
+
     /// All but the permission, in the order they are judged.
     pub fn iter(&self) -> impl Iterator<Item = &Rule> {
         self.first.iter().chain(&self.step_up)

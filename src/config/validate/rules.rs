@@ -13,25 +13,7 @@ use crate::access::rejection::StepUp;
 use crate::config::problems::{KeyPath, Problems, did_you_mean};
 use crate::config::raw::{self, Kind};
 use crate::config::{Auth, Vertical};
-use crate::identity;
-
-/// Types of factor (REFERENCE.md 2.3).
-const FACTORS: [&str; 14] = [
-    "magic_link",
-    "otp",
-    "oauth",
-    "webauthn",
-    "totp",
-    "crypto",
-    "password",
-    "signature_challenge",
-    "sso",
-    "imported",
-    "recovery_codes",
-    "email_otp",
-    "impersonated",
-    "trusted_auth_token",
-];
+use crate::identity::{self, FACTORS};
 
 /// One route's rules, in the light of what it captures.
 pub(super) struct Reader<'a> {

@@ -3,7 +3,9 @@
 //! What holds: it is said in one way, completely, or the request is refused; what is said is read
 //! by the same functions that read a request of our own, and as strictly.
 
-use http::uri::Uri;
+use std::borrow::Cow;
+
+use http::uri::{Scheme, Uri};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header, request};
 
 use crate::access::rejection::{Code, Rejection};
@@ -35,6 +37,8 @@ pub(super) enum Dialect {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Original {
     pub(super) method: Method,
+    /// Whether the client spoke TLS. None where the proxy says so in `X-Forwarded-Proto` alone.
+    pub(super) https: Option<bool>,
     /// As the client named it, with a port where it named one.
     pub(super) authority: HeaderValue,
     /// See [`crate::access::RequestHead`].
@@ -64,7 +68,9 @@ impl Original {
                     return no("X-Original-URL is not absolute");
                 };
                 let authority = HeaderValue::try_from(authority.as_str());
-                Self::judged(method, authority.or(no("X-Original-URL names no host"))?, uri)
+                let authority = authority.or(no("X-Original-URL names no host"))?;
+                let https = uri.scheme() == Some(&Scheme::HTTPS);
+                Self::judged(method, Some(https), authority, uri)
             }
             (Dialect::Forwarded, _) => {
                 let proto = single(headers, &FORWARDED_PROTO)?;
@@ -78,20 +84,33 @@ impl Original {
                     return no("X-Forwarded-Uri does not begin with a slash");
                 }
                 let host = HeaderValue::try_from(host).or(no("X-Forwarded-Host is no host"))?;
-                Self::judged(method, host, read_line(method, uri)?)
+                let https = ["https", "wss"].contains(&proto);
+                Self::judged(method, Some(https), host, read_line(method, uri)?)
             }
             (Dialect::Prefixed, Some(below)) => {
                 let query = asking.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
                 let uri = read_line(asking.method.as_str(), &format!("{below}{query}"))?;
                 let host = headers.get(header::HOST).cloned();
-                Self::judged(asking.method.as_str(), host.unwrap_or(HeaderValue::from_static("")), uri)
+                let host = host.unwrap_or(HeaderValue::from_static(""));
+                Self::judged(asking.method.as_str(), None, host, uri)
             }
             (Dialect::Prefixed, None) => no("no original request is named"),
         }
     }
 
+    /// Path and query, as they are judged.
+    pub(super) fn target(&self) -> Cow<'_, str> {
+        let with = |query| Cow::Owned(format!("{}?{query}", self.path));
+        self.query.as_deref().map_or(Cow::Borrowed(&*self.path), with)
+    }
+
     /// Reads it as the proxy door reads a request of its own.
-    fn judged(method: &str, authority: HeaderValue, uri: Uri) -> Result<Self, Rejection> {
+    fn judged(
+        method: &str,
+        https: Option<bool>,
+        authority: HeaderValue,
+        uri: Uri,
+    ) -> Result<Self, Rejection> {
         let method = Method::from_bytes(method.as_bytes()).or(no("the original method is none"))?;
         may_be_forwarded(&method)?;
         let mut request = Request::new(());
@@ -105,6 +124,7 @@ impl Original {
         let authority = parts.headers.get(header::HOST).cloned();
         Ok(Self {
             method: parts.method,
+            https,
             authority: authority.unwrap_or(HeaderValue::from_static("")),
             host,
             path,

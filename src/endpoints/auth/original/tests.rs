@@ -40,6 +40,7 @@ fn forwarded(method: &str, proto: &str, host: &str, uri: &str) -> Result<Origina
 fn each_dialect_says_the_same() {
     let expected = Original {
         method: Method::POST,
+        https: Some(true),
         authority: HeaderValue::from_static("App.test:8443"),
         host: "app.test".to_owned(),
         path: "/a~b".to_owned(),
@@ -50,6 +51,7 @@ fn each_dialect_says_the_same() {
     assert_eq!(forwarded("POST", "https", "App.test:8443", "/a%7eb?x=1&y").as_ref(), Ok(&expected));
     let host = [("host", "App.test:8443")];
     // The path below the prefix is normal already: the whole of it was read before.
+    let expected = Original { https: None, ..expected };
     assert_eq!(envoy("POST", "/a~b", "?x=1&y", &host).as_ref(), Ok(&expected));
 }
 
