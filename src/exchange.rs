@@ -138,8 +138,9 @@ impl Exchange {
         self.answered = Some(Instant::now());
     }
 
-    pub const fn answers(&mut self, status: StatusCode) {
+    pub fn answers(&mut self, status: StatusCode) {
         self.status = Some(status);
+        self.record.answers();
     }
 
     pub fn sent(&self, bytes: usize) {
@@ -216,6 +217,9 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         let ended = Instant::now();
+        if let Some(cut) = self.record.was_cut() {
+            self.failed(cut.code, cut.reason);
+        }
         self.write_line(ended);
         let took = ended - self.started;
         let counts = match (self.route, self.endpoint) {

@@ -17,7 +17,7 @@ mod number;
 pub use exposition::CONTENT_TYPE;
 pub use label::{
     CallOutcome, ConfigReload, ConnectionRefusal, ConnectionState, Decision, KeysFetch, LocalFallback, Log,
-    LogLoss, UpstreamOutcome, Verification, WebhookEvent,
+    LogLoss, StreamEnd, UpstreamOutcome, Verification, WebhookEvent,
 };
 pub use named::{RouteCounts, UpstreamConnection, UpstreamCounts, UpstreamWorker};
 
@@ -168,6 +168,7 @@ pub struct Worker {
     connections_refused: [Number; ConnectionRefusal::ALL.len()],
     upgraded_connections: Number,
     upgrades: Number,
+    streams_ended: [Number; StreamEnd::ALL.len()],
     panics: Number,
 }
 
@@ -187,6 +188,7 @@ impl Worker {
             connections_refused: Default::default(),
             upgraded_connections: Number::default(),
             upgrades: Number::default(),
+            streams_ended: Default::default(),
             panics: Number::default(),
         }
     }
@@ -245,6 +247,11 @@ impl Worker {
         self.upgrades.add(1);
         self.upgraded_connections.add(1);
         OpenConnection { worker: Arc::clone(self), level: |worker| &worker.upgraded_connections }
+    }
+
+    /// A request that had begun was cut short.
+    pub fn stream_ended(&self, why: StreamEnd) {
+        self.streams_ended[why as usize].add(1);
     }
 
     /// A request's handler panicked and the worker went on.

@@ -16,6 +16,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, V
 use hyper::body::{Body, Incoming};
 
 use self::ids::{Ids, Via};
+use self::lasting::Lasting;
 use self::sieve::Sieve;
 use self::target::Target;
 use self::tunnel::Wanted;
@@ -38,6 +39,7 @@ use crate::upstream::{self, Failure, Order};
 pub mod cookies;
 pub mod hop;
 pub mod ids;
+pub mod lasting;
 pub mod sieve;
 pub(crate) mod target;
 pub mod tunnel;
@@ -118,7 +120,15 @@ impl Door {
         Ok(match judged {
             Ok((grant, rewritten)) => {
                 passage.exchange.granted(&grant);
-                self.forward(&parts, body, &grant, rewritten, passage).await
+                match grant.proved() {
+                    Some(proved) => {
+                        let (client, site) = (passage.client.address, passage.site());
+                        let lasting = Lasting::new(parts, client, proved, site, passage.received_at);
+                        self.record.lasts(Rc::clone(&lasting));
+                        self.forward(&lasting.parts, body, &grant, rewritten, passage).await
+                    }
+                    None => self.forward(&parts, body, &grant, rewritten, passage).await,
+                }
             }
             Err(rejection) => {
                 let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
@@ -208,7 +218,7 @@ impl Door {
         let form = || Form::of(&inbound.method, &inbound.headers);
         let (mut response, lease) = match answered {
             Ok(answered) => answered,
-            Err(failure) => return passage.fail(&self.explain(&failure), form()),
+            Err(failure) => return self.broken(&failure, passage, form()),
         };
         passage.exchange.upstream_answered();
         let switched = match switches(&response, wanted) {
@@ -227,13 +237,28 @@ impl Door {
             let gone = Rejection::new(Code::UpstreamProtocol, "the connection was gone after the switch");
             return passage.fail(&gone, form());
         };
-        self.record.upgrade(tunnel::Far { remains, exchange: passage.exchange });
+        let websocket = switched.is_websocket();
+        self.record.upgrade(tunnel::Far { remains, exchange: passage.exchange, websocket });
         response.map(|_| Reply::switch())
     }
 
-    /// Why a request failed that was let pass. What the client did to its body comes first: it is
+    /// The answer to a request that was let pass, and that the upstream gave none to.
+    fn broken(&self, failure: &Failure, passage: Passage, form: Form) -> Response<Reply> {
+        let was_cut = self.record.was_cut().is_some();
+        let mut response = passage.fail(&self.explain(failure), form);
+        if was_cut {
+            // Its body may still be coming.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    /// Why a request failed that was let pass. What we and the client did to it comes first: it is
     /// what made the upstream's part fail.
     fn explain(&self, failure: &Failure) -> Rejection {
+        if let Some(cut) = self.record.was_cut() {
+            return Rejection::new(cut.code, cut.reason);
+        }
         match self.record.body() {
             BodyState::TooLarge => return Rejection::new(Code::BodyTooLarge, "the body is over the limit"),
             BodyState::Broken => {

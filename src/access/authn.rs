@@ -205,6 +205,12 @@ impl Authn {
         self.shared.limiter.exceeded(client).map(rate_limited)
     }
 
+    /// How many changes were told of: whoever was judged at another count is to be judged anew.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.shared.changes.count()
+    }
+
     /// Takes down a change that Stytch has told of, for all workers: whatever was heard before it
     /// counts no longer.
     pub fn hear(&self, delivery: &str, change: &Change<'_>, now: i64) -> Taken {

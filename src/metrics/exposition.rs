@@ -10,7 +10,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::label::{
     ConfigReload, ConnectionRefusal, ConnectionState, Decision, KeysFetch, LocalFallback, Log, LogLoss,
-    UpstreamOutcome, Verification, WebhookEvent,
+    StreamEnd, UpstreamOutcome, Verification, WebhookEvent,
 };
 use super::number::{Durations, Number};
 use super::{Metrics, Worker, held};
@@ -135,7 +135,12 @@ impl Scrape {
         out.gauge("upgraded_connections", "Connections that left HTTP, such as WebSockets, open.", None)?
             .encode_gauge(&sum(|worker| &worker.upgraded_connections))?;
         let mut family = out.counter("upgrades", "Connections that left HTTP, such as WebSockets.")?;
-        count(&mut family, sum(|worker| &worker.upgrades))
+        count(&mut family, sum(|worker| &worker.upgrades))?;
+        let mut family =
+            out.counter("streams_ended", "Requests that had begun and were cut short, by why.")?;
+        each(&mut family, "reason", StreamEnd::ALL.map(StreamEnd::as_str), |position| {
+            self.0.sum(|worker| &worker.streams_ended[position])
+        })
     }
 
     fn upstreams(&self, out: &mut Families<'_, '_>) -> fmt::Result {

@@ -143,6 +143,26 @@ labels! {
 }
 
 labels! {
+    /// Why a request that had begun was cut short.
+    StreamEnd {
+        /// Its session was ended.
+        Revoked => "revoked",
+        /// Its session or token came to its time.
+        Expired => "expired",
+        /// A rule says no by now.
+        Forbidden => "forbidden",
+        /// Stytch could not be asked, and its last word is too old.
+        Unchecked => "unchecked",
+        /// Nothing came or went for too long.
+        Idle => "idle",
+        /// The client sends or reads too slowly.
+        Slow => "slow",
+        /// The gateway stops.
+        Drained => "drained",
+    }
+}
+
+labels! {
     /// What an upstream made of a request.
     UpstreamOutcome {
         /// A 1xx answer that ends the exchange, such as 101.

@@ -1,11 +1,19 @@
 //! Upgrades of HTTP/1.1 (RFC 9110 section 7.8): WebSocket and whatever else an upstream grants.
+//!
+//! What holds: bytes pass as they came; of a WebSocket the ends of frames are known, so that one
+//! that is cut short ends between two of them and says why.
 
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Version, header};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional_with_sizes};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use self::frames::Side;
+use self::half::Half;
 
 use crate::clock::CoarseClock;
 use crate::exchange::Exchange;
@@ -14,7 +22,12 @@ use crate::server::io::Guarded;
 use crate::server::record::{End, Record};
 use crate::upstream;
 
-const BUFFER: usize = 16 * 1024;
+mod frames;
+mod half;
+
+/// How long a WebSocket that is cut short may take in each direction until the frame under way has
+/// ended and its last one is out.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// The protocol a client asks to switch to.
 pub struct Wanted(HeaderValue);
@@ -23,6 +36,8 @@ pub struct Wanted(HeaderValue);
 pub struct Far {
     pub remains: upstream::Remains,
     pub exchange: Box<Exchange>,
+    /// What is spoken in it (RFC 6455).
+    pub websocket: bool,
 }
 
 impl Wanted {
@@ -65,39 +80,55 @@ impl Wanted {
             && granted.next().is_none()
     }
 
+    #[must_use]
+    pub fn is_websocket(&self) -> bool {
+        self.0.as_bytes().eq_ignore_ascii_case(b"websocket")
+    }
+
     /// Tells the client.
     pub fn confirm(&self, headers: &mut HeaderMap) {
         self.ask(headers);
     }
 }
 
-/// Carries bytes both ways until either end closes, or neither has sent anything for too long.
+/// Carries bytes both ways until either end closes, neither has sent anything for too long, or the
+/// request behind it is cut short.
 pub async fn run<S>(near: connection::Remains<S>, far: Far, record: Rc<Record>, clock: Rc<CoarseClock>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let Far { remains: mut upstream, exchange } = far;
+    let Far { remains: upstream::Remains { stream: mut upstream, read, .. }, exchange, websocket } = far;
     let mut client = Guarded::new(near.stream, Rc::clone(&record), clock);
-    exchange.sent(upstream.read.len());
-    if upstream.stream.write_all(&near.read).await.is_err() || client.write_all(&upstream.read).await.is_err()
-    {
-        return;
-    }
-    record.received(near.read.len() as u64);
-    let mut copying =
-        std::pin::pin!(copy_bidirectional_with_sizes(&mut client, &mut upstream.stream, BUFFER, BUFFER));
-    let carried = std::future::poll_fn(|cx| {
+    let (mut up, mut down) = (Half::new(near.read), Half::new(read));
+    let cut = poll_fn(|cx| {
         record.polled_by(cx);
         if record.end() == Some(End::Abruptly) {
             return Poll::Ready(None);
         }
-        copying.as_mut().poll(cx).map(Result::ok)
+        if let Some(cut) = record.was_cut() {
+            return Poll::Ready(Some(cut));
+        }
+        let sent = up.poll_carry(cx, &mut client, &mut upstream);
+        let got = down.poll_carry(cx, &mut upstream, &mut client);
+        match (sent, got) {
+            (Poll::Ready(Ok(())), Poll::Ready(Ok(())))
+            | (Poll::Ready(Err(_)), _)
+            | (_, Poll::Ready(Err(_))) => Poll::Ready(None),
+            _ => Poll::Pending,
+        }
     })
     .await;
-    if let Some((up, down)) = carried {
-        record.received(up);
-        exchange.sent(usize::try_from(down).unwrap_or(usize::MAX));
+    if let Some(cut) = cut.filter(|_| websocket) {
+        let _late = tokio::time::timeout(GOODBYE, async {
+            down.finish_frame(&mut upstream, &mut client).await?;
+            down.goodbye(cut, Side::Server, &mut client).await
+        })
+        .await;
+        let _late = tokio::time::timeout(GOODBYE, up.goodbye(cut, Side::Client, &mut upstream)).await;
+        connection::linger(&mut client).await;
     }
+    record.received(up.carried);
+    exchange.sent(usize::try_from(down.carried).unwrap_or(usize::MAX));
 }
 
 #[cfg(test)]

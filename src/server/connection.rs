@@ -114,7 +114,8 @@ pub async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
     let _ = tokio::time::timeout(LINGER, refuse(stream, &reply::raw(Code::Overloaded, ""))).await;
 }
 
-async fn linger<S: AsyncRead + Unpin>(stream: &mut S) {
+/// Takes in what the other end still sends, for a moment.
+pub async fn linger<S: AsyncRead + Unpin>(stream: &mut S) {
     let drain = async {
         let mut left = LINGER_BYTES;
         // On the heap: the connection's task would hold it from beginning to end.

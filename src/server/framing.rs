@@ -237,6 +237,11 @@ impl Framing {
         matches!(self.state, State::Held)
     }
 
+    #[must_use]
+    pub const fn is_tunnel(&self) -> bool {
+        matches!(self.state, State::Tunnel)
+    }
+
     /// The upgrade took place: everything passes from here.
     pub const fn tunnel(&mut self) {
         self.state = State::Tunnel;

@@ -3,11 +3,16 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::task::{Context, Waker};
 
 use super::framing::{Framing, Malformed};
+use crate::access::rejection::Code;
 use crate::clock::Ticks;
+use crate::metrics::StreamEnd;
+use crate::proxy::lasting::Lasting;
 use crate::proxy::tunnel;
+use crate::site::Site;
 
 /// Why a connection is to be ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +21,33 @@ pub enum End {
     Gracefully,
     /// Now, whatever is under way.
     Abruptly,
+}
+
+/// How long a request that is cut short may take over its end, where it has something to say: a
+/// WebSocket its last frame, and one that was not answered yet its answer.
+const LAST_WORDS: Ticks = 30;
+
+/// Why a request that was let pass is cut short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut {
+    pub why: StreamEnd,
+    pub code: Code,
+    /// For the log.
+    pub reason: &'static str,
+}
+
+const STUCK: Cut = Cut {
+    why: StreamEnd::Idle,
+    code: Code::UpstreamTimeout,
+    reason: "nothing came or went within timeouts.idle",
+};
+
+/// What a sweep found that is to be counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    SlowHead,
+    /// A request to be cut short.
+    Stuck(Cut),
 }
 
 /// Shared by the connection's task, its IO and the request it is serving.
@@ -41,6 +73,13 @@ pub struct Record {
     /// The deadline passed: whoever waits gives up.
     timed_out: Cell<bool>,
     waker: RefCell<Option<Waker>>,
+    /// The request under way, where it must be judged again while it lasts.
+    lasting: RefCell<Option<Rc<Lasting>>>,
+    /// Why the request under way is cut short, and when that is over with.
+    cut: Cell<Option<Cut>>,
+    cut_by: Cell<Ticks>,
+    /// The head of its answer was handed over.
+    answered: Cell<bool>,
     /// Bytes of the current request's body.
     received: Cell<u64>,
     body: Cell<BodyState>,
@@ -73,6 +112,10 @@ impl Record {
             patience: Cell::new(0),
             timed_out: Cell::new(false),
             waker: RefCell::new(None),
+            lasting: RefCell::new(None),
+            cut: Cell::new(None),
+            cut_by: Cell::new(0),
+            answered: Cell::new(false),
             received: Cell::new(0),
             body: Cell::new(BodyState::Fine),
         }
@@ -98,6 +141,7 @@ impl Record {
         self.flushed.set(false);
         self.received.set(0);
         self.body.set(BodyState::Fine);
+        self.answered.set(false);
         self.requests.set(self.requests.get() + 1);
     }
 
@@ -106,6 +150,8 @@ impl Record {
     pub fn end_request(&self, now: Ticks) {
         self.in_flight.set(false);
         self.deadline.set(0);
+        self.cut.set(None);
+        self.lasting.replace(None);
         self.phase_since.set(now);
         let mut framing = self.framing.borrow_mut();
         // A request that is held may stand behind others, which end before it begins.
@@ -113,6 +159,49 @@ impl Record {
             framing.resume();
             self.wake();
         }
+    }
+
+    /// The request under way is judged again while it lasts.
+    pub fn lasts(&self, lasting: Rc<Lasting>) {
+        self.lasting.replace(Some(lasting));
+    }
+
+    /// Whether the request under way is still this one.
+    #[must_use]
+    pub fn is_about(&self, lasting: &Rc<Lasting>) -> bool {
+        self.lasting.borrow().as_ref().is_some_and(|known| Rc::ptr_eq(known, lasting))
+    }
+
+    /// The request under way, if it must be judged again. `now` is unix milliseconds.
+    #[must_use]
+    pub fn due(&self, now: i64, site: &Rc<Site>) -> Option<Rc<Lasting>> {
+        let lasting = self.lasting.borrow();
+        lasting.as_ref().filter(|lasting| self.cut.get().is_none() && lasting.is_due(now, site)).cloned()
+    }
+
+    /// Cuts the request under way short. What waits for an upstream's answer gives up and answers
+    /// with the reason; a tunnel says goodbye; an answer that is under way breaks off.
+    pub fn cut(&self, cut: Cut, now: Ticks) {
+        let last_words = if self.answered.get() && !self.is_tunnel() { 0 } else { LAST_WORDS };
+        self.cut.set(Some(cut));
+        self.cut_by.set(now.saturating_add(last_words));
+        self.timed_out.set(true);
+        if last_words == 0 { self.end_with(End::Abruptly) } else { self.wake() }
+    }
+
+    /// Why the request under way is cut short, if it is.
+    #[must_use]
+    pub fn was_cut(&self) -> Option<Cut> {
+        self.cut.get()
+    }
+
+    /// The head of the answer was handed over.
+    pub fn answers(&self) {
+        self.answered.set(true);
+    }
+
+    fn is_tunnel(&self) -> bool {
+        self.framing.borrow().is_tunnel()
     }
 
     /// Counts bytes of the request body.
@@ -204,19 +293,9 @@ impl Record {
     }
 
     /// One look by the worker's sweep: idle, slow and stuck connections are told to end.
-    pub fn sweep(&self, now: Ticks, header: Ticks, idle: Ticks) {
+    pub fn sweep(&self, now: Ticks, header: Ticks, idle: Ticks) -> Option<Found> {
         if self.in_flight.get() {
-            let deadline = self.deadline.get();
-            if deadline != 0 && now >= deadline {
-                if self.timed_out.replace(true) {
-                    self.end_with(End::Abruptly);
-                } else {
-                    // Whoever waits gets one more tick to answer.
-                    self.deadline.set(now + 1);
-                    self.wake();
-                }
-            }
-            return;
+            return self.sweep_request(now);
         }
         let in_head = self.framing.borrow().in_head();
         if in_head != self.was_in_head.replace(in_head) && in_head {
@@ -226,8 +305,35 @@ impl Record {
         let first = self.requests.get() == 0;
         if (in_head || first) && since > header {
             self.end_with(End::Abruptly);
-        } else if since > idle {
+            return Some(Found::SlowHead);
+        }
+        if since > idle {
             self.end_with(End::Gracefully);
         }
+        None
+    }
+
+    fn sweep_request(&self, now: Ticks) -> Option<Found> {
+        if self.cut.get().is_some() {
+            if now >= self.cut_by.get() {
+                self.end_with(End::Abruptly);
+            }
+            return None;
+        }
+        let deadline = self.deadline.get();
+        if deadline == 0 || now < deadline {
+            return None;
+        }
+        if self.answered.get() {
+            return Some(Found::Stuck(STUCK));
+        }
+        if self.timed_out.replace(true) {
+            self.end_with(End::Abruptly);
+        } else {
+            // Whoever waits gets one more tick to answer.
+            self.deadline.set(now + 1);
+            self.wake();
+        }
+        None
     }
 }

@@ -22,14 +22,14 @@ use super::connection;
 use super::framing::{Framing, Malformed};
 use super::gauge::{Gauge, Place};
 use super::listener::{Accepted, Listener};
-use super::record::{End, Record};
+use super::record::{Cut, End, Found, Record};
 use crate::access::authn;
 use crate::clock::{self, CoarseClock, TICK, Ticks};
 use crate::config::Config;
 use crate::ext_authz;
 use crate::metrics::{self, ConnectionRefusal, Decision, Metrics, Verification};
 use crate::proxy::ids::{Generator, Via};
-use crate::proxy::{Door, tunnel};
+use crate::proxy::{Door, lasting, tunnel};
 use crate::reply;
 use crate::signin;
 use crate::site::Site;
@@ -187,8 +187,22 @@ impl Worker {
             let site = self.site();
             let timeouts = &site.config.server.timeouts;
             let (header, idle) = (clock::ticks(timeouts.header), clock::ticks(timeouts.idle));
+            let millis = clock::unix_millis();
+            let mut looks = lasting::AT_ONCE;
             for (_, record) in &*self.connections.borrow() {
-                record.sweep(now, header, idle);
+                match record.sweep(now, header, idle) {
+                    Some(Found::SlowHead) => {
+                        self.metrics.connection_refused(ConnectionRefusal::HeaderTimeout)
+                    }
+                    Some(Found::Stuck(cut)) => self.cut(record, cut),
+                    None => {}
+                }
+                if looks > 0
+                    && let Some(due) = record.due(millis, &site)
+                {
+                    looks -= 1;
+                    lasting::look(&self, record, due);
+                }
             }
             if now.is_multiple_of(LOG_FLUSH) {
                 self.lines.flush();
@@ -283,6 +297,12 @@ impl Worker {
     async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: &mut S, why: ConnectionRefusal) {
         self.metrics.connection_refused(why);
         connection::turn_away(stream).await;
+    }
+
+    /// Cuts a request short that had begun.
+    pub fn cut(&self, record: &Record, cut: Cut) {
+        self.metrics.stream_ended(cut.why);
+        record.cut(cut, self.clock.now());
     }
 
     /// Logs and counts what hyper never saw, and makes the answer.

@@ -65,7 +65,7 @@ fn app_token(world: &World) -> String {
     token.scopes(["openid", "read:reports"]).mint()
 }
 
-fn claims(token: &str) -> Value {
+pub(crate) fn claims(token: &str) -> Value {
     let payload = token.split('.').nth(1).and_then(|payload| BASE64_URL_SAFE_NO_PAD.decode(payload).ok());
     serde_json::from_slice(&payload.expect("a payload is base64url")).expect("a payload is JSON")
 }

@@ -32,6 +32,7 @@ mod published;
 mod rules;
 mod sessions;
 mod signin;
+mod streams;
 mod tidy;
 mod upstreams;
 mod webhook;

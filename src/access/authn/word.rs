@@ -16,6 +16,8 @@ use crate::identity::{Identity, Kind, assertion};
 use crate::telemetry::access_log;
 
 pub(super) const EXPIRED: &str = "the access token has expired";
+/// Milliseconds between two looks at a word that is about to be replaced.
+const LOOK_AGAIN: i64 = 1000;
 
 /// Stytch's word about one credential.
 pub struct Word {
@@ -123,8 +125,25 @@ impl Word {
     }
 
     /// Whether the session can still be whose the word says.
-    pub(super) fn is_alive(&self, now: i64) -> bool {
+    #[must_use]
+    pub fn is_alive(&self, now: i64) -> bool {
         now < self.session_ends && !self.state.is_revoked()
+    }
+
+    /// Whether it ended by itself, rather than by anybody's word. `now` is unix milliseconds.
+    #[must_use]
+    pub const fn has_expired(&self, now: i64) -> bool {
+        now >= self.session_ends
+    }
+
+    /// When whoever still relies on this word must be judged again, in unix milliseconds and after
+    /// `now`: when it is due to be refreshed, every second while that goes on, and when it is over.
+    #[must_use]
+    pub fn look_again_at(&self, now: i64) -> i64 {
+        let soon = now.saturating_add(LOOK_AGAIN);
+        let refreshed = if now < self.refresh_from { self.refresh_from } else { soon };
+        let next = refreshed.min(self.passes_until);
+        if next > now { next } else { soon }
     }
 
     /// Unix milliseconds: nothing that is vouched for on this word at `now` may hold any longer. A
