@@ -31,6 +31,7 @@ pub(crate) fn page(
         spoken: signin.texts.spoken(asked),
         base: &signin.base_path,
         product: signin.brand.name.as_deref().unwrap_or(&host),
+        typed: "",
     };
     let (code, title, text, link) = match &way_on.step {
         NextStep::StepUp(needed) => {
