@@ -30,6 +30,7 @@ mod load;
 mod print;
 mod problems;
 mod raw;
+mod round_trips;
 mod schema;
 pub mod secret;
 mod shape;
@@ -41,6 +42,7 @@ pub use access::{access, access_hash};
 pub use environment::variables;
 pub use load::{ConfigError, Loaded, admin_address, load};
 pub use print::print;
+pub use round_trips::{Callback, OauthProvider, RoundTrips};
 pub use schema::schema;
 pub use secret::Secret;
 pub use summary::summary;
@@ -349,6 +351,10 @@ pub struct Signin {
     /// What the gateway's own endpoints are under, enabled or not. Without a slash at the end.
     pub base_path: String,
     pub methods: Vec<SigninMethod>,
+    /// In the order in which they are shown.
+    pub oauth_providers: Vec<OauthProvider>,
+    /// None where no way to sign in leaves the gateway.
+    pub round_trips: Option<RoundTrips>,
     /// Of a new session, in the unit that Stytch takes.
     pub session_minutes: u32,
     pub brand: Brand,
@@ -371,7 +377,7 @@ pub struct Brand {
 /// A way to sign in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-#[schemars(inline, extend("x-later" = ["whatsapp_otp", "magic_link", "oauth", "sso"]))]
+#[schemars(inline, extend("x-later" = ["whatsapp_otp"]))]
 pub enum SigninMethod {
     EmailOtp,
     SmsOtp,

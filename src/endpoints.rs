@@ -66,12 +66,13 @@ impl Visit {
 
 impl Endpoint {
     /// What they count under.
-    pub const LABELS: [&'static str; 8] = [
+    pub const LABELS: [&'static str; 9] = [
         "/.well-known/oauth-protected-resource",
         "_auth",
         "_keys",
         "_webhook",
         "_login",
+        "_callback",
         "_logout",
         "_session",
         "_organizations",
@@ -86,6 +87,7 @@ impl Endpoint {
             "/keys" if config.identity.assertion.is_some() => Self::Keys,
             "/webhook" if config.webhook.is_some() => Self::Webhook,
             "/login" if has_pages => Self::SignIn(Place::Login),
+            "/callback" if config.signin.round_trips.is_some() => Self::SignIn(Place::Callback),
             "/logout" if has_pages => Self::SignIn(Place::Logout),
             "/session" if has_pages => Self::SignIn(Place::Session),
             "/organizations" if has_pages => Self::SignIn(Place::Organizations),
@@ -104,6 +106,7 @@ impl Endpoint {
             Self::Webhook => Some("_webhook"),
             Self::Nothing => None,
             Self::SignIn(Place::Login) => Some("_login"),
+            Self::SignIn(Place::Callback) => Some("_callback"),
             Self::SignIn(Place::Logout) => Some("_logout"),
             Self::SignIn(Place::Session) => Some("_session"),
             Self::SignIn(Place::Organizations) => Some("_organizations"),

@@ -43,8 +43,10 @@ use crate::site::Site;
 use crate::stytch::{self, Client, Error};
 use crate::telemetry::audit_log::{Event, Told, Who};
 
+mod callback;
 mod flow;
 mod form;
+mod link;
 mod login;
 mod logout;
 mod look;
@@ -58,6 +60,7 @@ mod session;
 pub mod state;
 pub mod target;
 pub mod texts;
+mod trip;
 mod user;
 
 /// How long the body of a form may take.
@@ -72,6 +75,7 @@ const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST");
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     Login,
+    Callback,
     Logout,
     Session,
     Organizations,
@@ -249,7 +253,7 @@ pub async fn serve(
 
 /// The form of a POST; nothing of a GET.
 async fn read(place: Place, parts: &Parts, body: Incoming) -> Result<Bytes, Rejection> {
-    let posts = place != Place::Session;
+    let posts = !matches!(place, Place::Session | Place::Callback);
     match parts.method {
         Method::GET | Method::HEAD => return Ok(Bytes::new()),
         Method::POST if posts => {}
@@ -325,6 +329,7 @@ impl<'a> Desk<'a> {
         match (place, self.parts.method == Method::POST) {
             (Place::Login, false) => login::show(self, &query).await,
             (Place::Login, true) => login::take(self, form).await,
+            (Place::Callback, _) => Ok(callback::back(self, &query).await),
             (Place::Logout, false) => Ok(logout::ask(self, &query)),
             (Place::Logout, true) => logout::out(self, form).await,
             (Place::Session, _) => session::show(self).await,

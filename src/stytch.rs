@@ -25,7 +25,7 @@ mod sign_in;
 pub mod types;
 
 pub use error::Error;
-pub use sign_in::{Attributes, MemberStep};
+pub use sign_in::{Attributes, Brought, Linking, MemberStep, MemberToken, Returned};
 use types::{
     Authenticated, AuthorizationCheck, ErrorBody, Introspected, Jwks, OrganizationPolicy, ProjectPolicy,
 };

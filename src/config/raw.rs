@@ -99,7 +99,6 @@ pub(super) struct Stytch {
     pub(super) issuers: Vec<String>,
     /// The project's public token, for OAuth and SSO sign-in.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-later" = true))]
     pub(super) public_token: Option<String>,
     /// How long one call to Stytch may take.
     pub(super) timeout: Period,

@@ -181,6 +181,16 @@ fn openings(config: &Config) -> Vec<String> {
         "refused credentials are not limited (failures = \"off\")".to_owned(),
     );
     say(config.signin.enabled, sign_in(config));
+    if let Some(trips) = &config.signin.round_trips {
+        let urls: Vec<&str> = trips.callbacks.iter().map(|callback| callback.url.as_str()).collect();
+        say(
+            true,
+            format!(
+                "redirect URLs to register at Stytch, for login, signup and discovery: {}",
+                urls.join(", ")
+            ),
+        );
+    }
     say(
         config.signin.enabled && config.rate_limit.sign_in.is_none(),
         "attempts to sign in are not limited (sign_in = \"off\")".to_owned(),

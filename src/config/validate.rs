@@ -9,12 +9,13 @@ use std::sync::Arc;
 use super::problems::{KeyPath, Problems};
 use super::raw::Raw;
 use super::units::Period;
-use super::{Config, Duration};
+use super::{Config, Duration, Signin};
 use crate::protected_resource::Announced;
 
 mod assertion;
 mod connected_apps;
 mod headers;
+mod round_trips;
 mod route;
 mod rules;
 mod secret;
@@ -53,6 +54,7 @@ pub(super) fn config(raw: &Raw, findings: &mut Findings) -> Option<Config> {
     let telemetry = telemetry::telemetry(&raw.telemetry, findings);
     connected_apps::connected_apps(&routes, raw, findings);
     let signin = signin::signin(raw, findings);
+    round_trips::needs(raw, findings);
     session::cookie_note(&raw.session.cookies, server.as_ref(), &mut findings.notes);
     if let Some(identity) = &mut identity {
         identity.assertion = assertion::assertion(raw, server.as_ref(), identity, &routes, findings);
@@ -60,6 +62,7 @@ pub(super) fn config(raw: &Raw, findings: &mut Findings) -> Option<Config> {
     }
 
     let (stytch, server) = (stytch?, server?);
+    let round_trips = round_trips::round_trips(&raw.signin, &server, &stytch, &routes);
     let routes: Vec<_> = routes.into_iter().map(Arc::new).collect();
     let config = Config {
         announced: Announced::new(&routes, server.public_url.as_ref(), stytch.domain.as_deref()),
@@ -76,7 +79,7 @@ pub(super) fn config(raw: &Raw, findings: &mut Findings) -> Option<Config> {
         ext_authz: ext_authz?,
         rate_limit: rate_limit?,
         telemetry: telemetry?,
-        signin: signin?,
+        signin: Signin { round_trips, ..signin? },
         watched: Vec::new(),
     };
     findings.problems.is_empty().then_some(config)

@@ -6,7 +6,7 @@
 
 use http::{HeaderMap, header};
 
-use super::state::{Broken, LIFETIME, State, random};
+use super::state::{Broken, LIFETIME, State, Step, random};
 use super::{Desk, append_cookie};
 
 const PREFIX: &str = "stytch_gateway_flow_";
@@ -30,6 +30,13 @@ pub(super) fn open(desk: &Desk<'_>, id: &str) -> Result<State, Broken> {
     let value = cookies(&desk.parts.headers).find(|(known, _)| *known == name).map(|(_, value)| value);
     let value = value.filter(|_| is_id(id)).ok_or(Broken::Unreadable)?;
     desk.common.sealer.open(value.as_bytes(), &desk.visit.host, &name, desk.now)
+}
+
+/// The flow of this browser that came last to a step of some kind, with its state.
+pub(super) fn newest(desk: &Desk<'_>, wanted: impl Fn(&Step) -> bool) -> Option<(String, State)> {
+    let ids = cookies(&desk.parts.headers).filter_map(|(name, _)| name.strip_prefix(PREFIX));
+    let states = ids.filter_map(|id| Some((id.to_owned(), open(desk, id).ok()?)));
+    states.filter(|(_, state)| wanted(&state.step)).max_by_key(|(_, state)| state.made_at)
 }
 
 /// Keeps a state in the browser. False when it cannot be kept.

@@ -3,20 +3,21 @@
 //! What holds: a GET shows the step that is due and changes nothing; a POST takes it, once, and
 //! leads to a GET, so that reloading a page repeats nothing.
 
-use http::StatusCode;
+use bytes::Bytes;
+use http::{HeaderValue, Method, Response, StatusCode, header};
 use jiff::Timestamp;
 
 use super::flow::{self, MOST_RETURNS};
 use super::form::{self, Fields};
 use super::page::{self, Page, Ticket, View};
 use super::redirect::login_path;
-use super::state::{By, Code, Second, Start, State, Step, Using};
+use super::state::{Away, By, Code, Second, Start, State, Step, Using};
 use super::texts::Key;
-use super::{Answer, Desk, Trouble, member, see_other, user};
+use super::{Answer, Desk, Trouble, link, member, see_other, trip, user};
 use crate::access::authn::{Fresh, Proved};
 use crate::access::rejection::{self, Rejection};
 use crate::clock;
-use crate::config::{Secret, SigninMethod, Vertical};
+use crate::config::{SameSite, Secret, SigninMethod, Vertical};
 use crate::identity::Kind;
 use crate::proxy::cookies;
 use crate::stytch::types::SessionFacts;
@@ -32,6 +33,8 @@ pub(super) enum Next {
     Step(Step, Option<Key>),
     /// The same step again, with what is wrong and what was typed.
     Amend(Step, Key, String),
+    /// Away to a URL, with what is to be known when somebody comes back.
+    Leave(Step, String),
     /// The way ends here, with a title and a text.
     End(Key, String),
     In(Box<SignedIn>),
@@ -75,6 +78,7 @@ pub(super) async fn show(desk: &Desk<'_>, query: &Fields<'_>) -> Result<Answer, 
     }
     let target = desk.target(query.text("return_to"));
     let organization = query.get("organization").and_then(form::organization);
+    let connection = query.get("connection_id").and_then(form::organization);
     let who = desk.who().await?;
     let returns = flow::returned(desk);
     if returns >= MOST_RETURNS {
@@ -90,7 +94,11 @@ pub(super) async fn show(desk: &Desk<'_>, query: &Fields<'_>) -> Result<Answer, 
         flow::note_return(desk, response.headers_mut());
         return Ok(Answer::fine(response));
     }
-    let start = Start { organization: organization.map(str::to_owned), intermediate: None };
+    let start = Start {
+        organization: organization.map(str::to_owned),
+        connection: connection.map(str::to_owned),
+        ..Start::default()
+    };
     let kept = who.is_some() || cookies::has_own(&desk.config.session, &desk.parts.headers);
     let notice = (returns > 0 && !kept).then_some(Key::NotKept);
     let (id, state) = (flow::begin(), State::new(target.location(), Step::Start(start)).telling(notice));
@@ -131,9 +139,13 @@ async fn render(desk: &Desk<'_>, id: &str, state: &State) -> Result<Answer, Reje
     let view = View { typed: state.typed.as_deref().unwrap_or_default(), ..desk.view() };
     let ticket = Ticket { flow: id, token: &state.token, return_to: &state.return_to };
     let page = match &state.step {
-        Step::Start(_) => {
-            let offers = |method| desk.signin.methods.contains(&method);
-            view.start(ticket, offers(SigninMethod::EmailOtp), offers(SigninMethod::SmsOtp), state.notice)
+        Step::Start(start) => return Ok(start_page(desk, &view, ticket, start, state)),
+        Step::Away(Away { mailed: Some(mailed), .. }) => view.link(ticket, &mailed.to, state.notice),
+        // Back without having been there: everything may be chosen anew.
+        Step::Away(away) => return Ok(start_page(desk, &view, ticket, &away.start, state)),
+        Step::Connect { connections, .. } => {
+            let page = view.connections(ticket, connections, state.notice);
+            return Ok(with_targets(desk, state, &page, trip::start_origin(desk)));
         }
         Step::Code(code) => view.code(ticket, &code.to, state.notice),
         Step::Choose { intermediate } => match choices(desk, intermediate).await {
@@ -143,7 +155,9 @@ async fn render(desk: &Desk<'_>, id: &str, state: &State) -> Result<Answer, Reje
             }
             Err(Hindered::Limited(answer)) => return Ok(*answer),
             Err(Hindered::Trouble(Trouble::Refused(_))) => return Ok(stale(desk, &state.return_to)),
-            Err(Hindered::Trouble(trouble)) => return Ok(again(desk, id, trouble)),
+            Err(Hindered::Trouble(trouble)) => {
+                return Ok(again(desk, &step_path(desk, id), trouble));
+            }
         },
         Step::Second(second) => second_page(&view, ticket, second, state.notice),
         Step::Switch => return Ok(stale(desk, &state.return_to)),
@@ -167,8 +181,29 @@ async fn choices(desk: &Desk<'_>, intermediate: &str) -> Result<Vec<(String, Str
 
 /// A page whose form may lead to another origin in the end.
 pub(super) fn with_target(desk: &Desk<'_>, state: &State, page: &Page) -> Answer {
+    with_targets(desk, state, page, None)
+}
+
+/// The same where a form may lead to a start page as well.
+fn with_targets(desk: &Desk<'_>, state: &State, page: &Page, start: Option<&str>) -> Answer {
     let target = desk.target(&state.return_to);
-    Answer::fine(desk.view().answer(StatusCode::OK, page, target.origin()))
+    let origins: Vec<&str> = target.origin().into_iter().chain(start).collect();
+    let origins = (!origins.is_empty()).then(|| origins.join(" "));
+    Answer::fine(desk.view().answer(StatusCode::OK, page, origins.as_deref()))
+}
+
+/// The first page, with what there is on this host. Where there is nothing, everything leaves from
+/// another, and one signs in there.
+fn start_page(desk: &Desk<'_>, view: &View<'_>, ticket: Ticket<'_>, start: &Start, state: &State) -> Answer {
+    let offers = trip::offers(desk, start);
+    if offers.are_none() {
+        return match trip::on_another_host(desk, &state.return_to, start.organization.as_deref()) {
+            Some(url) => Answer::fine(see_other(&url)),
+            None => stale(desk, &state.return_to),
+        };
+    }
+    let page = view.start(ticket, &offers, state.notice);
+    with_targets(desk, state, &page, trip::start_origin(desk))
 }
 
 fn second_page(view: &View<'_>, ticket: Ticket<'_>, second: &Second, notice: Option<Key>) -> Page {
@@ -198,8 +233,16 @@ pub(super) async fn take(desk: &Desk<'_>, form: &Fields<'_>) -> Result<Answer, R
             flow::end(desk, form.text("flow"), response.headers_mut());
             return Ok(Answer::fine(response));
         }
-        (Step::Start(start), "email") => send_email(desk, start, form.text("email")).await,
-        (Step::Start(start), "phone") => send_phone(desk, start, form.text("phone")).await,
+        (Step::Away(away @ Away { mailed: Some(mailed), .. }), _) => {
+            link::waiting(desk, away, mailed, form).await
+        }
+        (Step::Start(start) | Step::Away(Away { start, .. }), action) => {
+            begin(desk, start, action, form).await
+        }
+        (Step::Connect { start, connections }, "connect") => {
+            let chosen = connections.iter().find(|(id, _)| id == form.text("connection"));
+            chosen.map_or(Next::Stale, |(id, _)| trip::to_connection(desk, start, id))
+        }
         (Step::Code(code), "code") => try_code(desk, code, form.text("code")).await,
         (Step::Code(code), "resend") => resend(desk, code).await,
         (Step::Choose { intermediate }, "choose") => {
@@ -209,6 +252,18 @@ pub(super) async fn take(desk: &Desk<'_>, form: &Fields<'_>) -> Result<Answer, R
         _ => Next::Stale,
     };
     Ok(go_on(desk, form.text("flow"), &state, next))
+}
+
+/// The first step, in whichever way.
+async fn begin(desk: &Desk<'_>, start: &Start, action: &str, form: &Fields<'_>) -> Next {
+    match action {
+        "email" => send_email(desk, start, form.text("email")).await,
+        "phone" => send_phone(desk, start, form.text("phone")).await,
+        "link" => link::to_address(desk, start, form.text("email")).await,
+        "oauth" => trip::to_provider(desk, start, form.text("provider")),
+        "sso" => trip::by_sso(desk, start, form.text("organization")).await,
+        _ => Next::Stale,
+    }
 }
 
 /// The state of the step that a form may take, which is taken by that; or the answer that says why
@@ -246,6 +301,14 @@ pub(super) fn go_on(desk: &Desk<'_>, id: &str, state: &State, next: Next) -> Ans
             flow::keep(desk, id, &next, response.headers_mut());
             Answer::fine(response)
         }
+        Next::Leave(step, url) => {
+            let next = State::new(state.return_to.clone(), step);
+            let mut response = see_other(&url);
+            if !flow::keep(desk, id, &next, response.headers_mut()) {
+                return stale(desk, &state.return_to);
+            }
+            Answer::fine(response)
+        }
         Next::End(title, text) => {
             let again = login_path(&desk.signin.base_path, &state.return_to);
             let page = desk.view().end(title, &text, Some((&again, Key::StartAgain)));
@@ -256,7 +319,7 @@ pub(super) fn go_on(desk: &Desk<'_>, id: &str, state: &State, next: Next) -> Ans
         Next::In(signed_in) => arrive(desk, id, state, &signed_in),
         Next::Again(trouble) => {
             let next = State::new(state.return_to.clone(), state.step.clone());
-            let mut answer = again(desk, id, trouble);
+            let mut answer = again(desk, &step_path(desk, id), trouble);
             flow::keep(desk, id, &next, answer.response.headers_mut());
             answer
         }
@@ -264,13 +327,24 @@ pub(super) fn go_on(desk: &Desk<'_>, id: &str, state: &State, next: Next) -> Ans
     }
 }
 
-fn step_path(desk: &Desk<'_>, id: &str) -> String {
+pub(super) fn step_path(desk: &Desk<'_>, id: &str) -> String {
     format!("{}/login?flow={id}", desk.signin.base_path)
+}
+
+/// The first page, for one organization where it is known.
+pub(super) fn login_path_into(desk: &Desk<'_>, return_to: &str, organization: Option<&str>) -> String {
+    let path = login_path(&desk.signin.base_path, return_to);
+    match organization {
+        Some(organization) => {
+            format!("{path}{}organization={organization}", if path.contains('?') { '&' } else { '?' })
+        }
+        None => path,
+    }
 }
 
 /// Signed in: both cookies, and on to where the person was going.
 fn arrive(desk: &Desk<'_>, id: &str, state: &State, signed_in: &SignedIn) -> Answer {
-    let mut response = see_other(&desk.target(&state.return_to).location());
+    let mut response = onwards(desk, &desk.target(&state.return_to).location());
     let headers = response.headers_mut();
     // What another person left behind must not stand beside the new session.
     desk.fresh.take();
@@ -289,6 +363,22 @@ fn arrive(desk: &Desk<'_>, id: &str, state: &State, signed_in: &SignedIn) -> Ans
     Answer::fine(response)
 }
 
+/// On to a place. Browsers keep cookies that are `SameSite=Strict` to themselves all along a way that
+/// began on another site, so there a page of this site takes the last step.
+fn onwards(desk: &Desk<'_>, location: &str) -> Response<Bytes> {
+    let strict = desk.config.session.cookies.same_site == SameSite::Strict;
+    if !strict || desk.parts.method == Method::POST {
+        return see_other(location);
+    }
+    let view = desk.view();
+    let page = view.end(Key::SignedIn, "", Some((location, Key::Continue)));
+    let mut response = view.answer(StatusCode::OK, &page, None);
+    if let Ok(refresh) = HeaderValue::try_from(format!("0; url={location}")) {
+        response.headers_mut().insert(header::REFRESH, refresh);
+    }
+    response
+}
+
 /// Used already, too old, another browser's, or the cookie was not kept.
 pub(super) fn stale(desk: &Desk<'_>, return_to: &str) -> Answer {
     let again = login_path(&desk.signin.base_path, &desk.target(return_to).location());
@@ -297,7 +387,7 @@ pub(super) fn stale(desk: &Desk<'_>, return_to: &str) -> Answer {
 }
 
 /// Could not be checked. The step can be taken again.
-fn again(desk: &Desk<'_>, id: &str, trouble: Trouble) -> Answer {
+pub(super) fn again(desk: &Desk<'_>, way_on: &str, trouble: Trouble) -> Answer {
     let (limited, wait) = match trouble {
         Trouble::Unavailable { limited, retry_after } => (limited, retry_after),
         Trouble::Refused(_) => (false, super::RETRY_AFTER),
@@ -305,7 +395,7 @@ fn again(desk: &Desk<'_>, id: &str, trouble: Trouble) -> Answer {
     let (title, text) =
         if limited { (Key::Limited, Key::LimitedText) } else { (Key::Unavailable, Key::UnavailableText) };
     let rejection = Rejection::new(rejection::Code::StytchUnavailable, "Stytch could not be asked");
-    desk.refusal(title, text, Some(&step_path(desk, id)), rejection.retry_after(wait))
+    desk.refusal(title, text, Some(way_on), rejection.retry_after(wait))
 }
 
 async fn send_email(desk: &Desk<'_>, start: &Start, text: &str) -> Next {

@@ -4,9 +4,9 @@ use super::form::{self, Fields};
 use super::login::{MAX_FAILURES, Next, RESEND_AFTER, SignedIn};
 use super::state::{Second, Start, Step, Using};
 use super::texts::Key;
-use super::{Desk, Trouble};
+use super::{Desk, Trouble, trip};
 use crate::stytch::MemberStep;
-use crate::stytch::types::{Discovered, MemberLogin, MfaRequired, Named, PrimaryRequired};
+use crate::stytch::types::{Discovered, MemberLogin, MfaRequired, Named};
 use crate::telemetry::audit_log::Event;
 
 /// Sends a code to an address: for one organization, or to find out which there are.
@@ -53,14 +53,14 @@ pub(super) async fn try_code(
 }
 
 /// The session that came, if it is one of that organization's: what was proved in it counts on.
-async fn own_session(desk: &Desk<'_>, organization: &str) -> Option<crate::stytch::Credential> {
+pub(super) async fn own_session(desk: &Desk<'_>, organization: &str) -> Option<crate::stytch::Credential> {
     let who = desk.who().await.ok()??;
     let own = who.word.identity.organization.as_ref()?;
     (own.id == organization || own.slug == organization).then(|| desk.credential())?
 }
 
 /// An address was proved: into the one organization that it opens, or a choice among several.
-async fn discovered(desk: &Desk<'_>, found: Discovered) -> Next {
+pub(super) async fn discovered(desk: &Desk<'_>, found: Discovered) -> Next {
     let choices = named(&found);
     let Some(intermediate) = found.intermediate_session_token else { return Next::Stale };
     match choices.as_slice() {
@@ -88,7 +88,7 @@ pub(super) async fn choose(desk: &Desk<'_>, intermediate: &str, organization: &s
     let minutes = desk.signin.session_minutes;
     let call = desk.common.client.intermediate_exchange(intermediate, organization, minutes);
     match desk.common.ask("b2b_discovery_intermediate_sessions_exchange", call).await {
-        Ok(login) => after(desk, login, "email_otp"),
+        Ok(login) => after(desk, login, "discovery"),
         Err(Trouble::Refused(reason)) => {
             desk.audit(Event::SignInRefused, None, &reason);
             let gone = ["intermediate_session_not_found", "invalid_session_token"].contains(&reason.as_str());
@@ -115,9 +115,13 @@ pub(super) fn after(desk: &Desk<'_>, login: MemberLogin, by: &'static str) -> Ne
     }
     let Some(intermediate) = login.intermediate_session_token else { return Next::Stale };
     if let Some(primary) = login.primary_required {
-        let start =
-            Start { organization: Some(organization.organization_id), intermediate: Some(intermediate) };
-        return another_method(desk, start, &organization.organization_name, &primary);
+        let start = Start {
+            organization: Some(organization.organization_id),
+            intermediate: Some(intermediate),
+            connection: None,
+            only: primary.allowed_auth_methods.clone(),
+        };
+        return another_method(desk, start, &organization.organization_name);
     }
     let Some(required) = login.mfa_required else { return Next::Stale };
     let options = required.member_options.as_ref();
@@ -156,11 +160,10 @@ fn first_choice(required: &MfaRequired, app: bool) -> Using {
     if app && !was_texted(required) { Using::App } else { Using::Sms }
 }
 
-/// The organization asks for another first factor: an address, which can be proved here, or
-/// something that cannot.
-fn another_method(desk: &Desk<'_>, start: Start, name: &str, primary: &PrimaryRequired) -> Next {
-    if primary.allowed_auth_methods.iter().any(|method| method == "email_otp") {
-        return Next::Step(Step::Start(start), None);
+/// The organization asks for another first factor: one that there is here, or none.
+fn another_method(desk: &Desk<'_>, start: Start, name: &str) -> Next {
+    if !start.only.is_empty() && !trip::offers(desk, &start).are_none() {
+        return Next::Step(Step::Start(start), Some(Key::MoreNeeded));
     }
     Next::End(Key::OtherMethod, desk.spoken.filled(Key::OtherMethodText, &[("organization", name)]))
 }
@@ -225,15 +228,15 @@ async fn try_second(desk: &Desk<'_>, step: &Second, code: &str) -> Next {
     let (tried, by) = match (step.using, digits, recovery) {
         (Using::Sms, Some(code), _) => {
             let call = client.member_sms_authenticate(&member, &code, minutes);
-            (desk.common.ask("b2b_otps_sms_authenticate", call).await, "email_otp sms_otp")
+            (desk.common.ask("b2b_otps_sms_authenticate", call).await, "sms_otp")
         }
         (Using::App, Some(code), _) => {
             let call = client.member_totp_authenticate(&member, &code, minutes);
-            (desk.common.ask("b2b_totp_authenticate", call).await, "email_otp totp")
+            (desk.common.ask("b2b_totp_authenticate", call).await, "totp")
         }
         (Using::RecoveryCode, _, Some(code)) => {
             let call = client.member_recover(&member, code, minutes);
-            (desk.common.ask("b2b_recovery_codes_recover", call).await, "email_otp recovery_code")
+            (desk.common.ask("b2b_recovery_codes_recover", call).await, "recovery_code")
         }
         _ => return stay(Key::InvalidCode),
     };

@@ -10,6 +10,9 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::look::Look;
 use super::texts::{Key, Spoken};
+use super::trip::{Offers, Sso};
+
+mod trips;
 
 /// In whose name and language pages speak.
 #[derive(Clone, Copy)]
@@ -115,8 +118,12 @@ impl<'a> View<'a> {
     fn notice(&self, notice: Option<Key>) -> Markup {
         html! {
             @match notice.filter(|_| field_of(notice).is_none()) {
-                Some(Key::Resent) => p.good #notice role="status" { (self.text(Key::Resent)) },
-                Some(Key::Wait) => p.note #notice role="status" { (self.text(Key::Wait)) },
+                Some(key @ (Key::Resent | Key::ResentLink)) => {
+                    p.good #notice role="status" { (self.text(key)) }
+                }
+                Some(key @ (Key::Wait | Key::WaitLink | Key::MoreNeeded)) => {
+                    p.note #notice role="status" { (self.text(key)) }
+                }
                 Some(key) => p.bad #notice role="alert" { (self.text(key)) },
                 None => {}
             }
@@ -136,8 +143,10 @@ impl<'a> View<'a> {
         (field_of(notice) == Some(field)).then_some(self.typed)
     }
 
-    /// Asks for an address, by which a code is sent.
-    pub(super) fn start(&self, ticket: Ticket<'_>, email: bool, phone: bool, notice: Option<Key>) -> Page {
+    /// Asks how to sign in: by an address, to which something is sent, or elsewhere.
+    pub(super) fn start(&self, ticket: Ticket<'_>, offers: &Offers, notice: Option<Key>) -> Page {
+        let (email, phone) = (offers.email || offers.link, offers.phone);
+        let elsewhere = !offers.providers.is_empty() || offers.sso != Sso::Off;
         let body = html! {
             (self.notice(notice))
             @if email {
@@ -147,13 +156,21 @@ impl<'a> View<'a> {
                     (self.wrong("email", notice))
                     input #email name="email" type="text" inputmode="email" autocomplete="email"
                         autocapitalize="none" spellcheck="false" required
-                        autofocus[field_of(notice) != Some("phone")]
+                        autofocus[matches!(field_of(notice), None | Some("email"))]
                         value=[self.typed_into("email", notice)] aria-invalid=[invalid("email", notice)] aria-describedby=[described("email", None, notice)];
-                    button name="action" value="email" { (self.text(Key::SendByEmail)) }
+                    @if offers.email {
+                        button name="action" value="email" { (self.text(Key::SendByEmail)) }
+                    }
+                    @if offers.link {
+                        button.second[offers.email] name="action" value="link" { (self.text(Key::SendLink)) }
+                    }
                 }
             }
             @if email && phone { p.or { (self.text(Key::Or)) } }
             @if phone { (self.phone_form(ticket, email, notice)) }
+            @if (email || phone) && elsewhere { p.or { (self.text(Key::Or)) } }
+            (self.providers(ticket, offers))
+            (self.single_sign_on(ticket, offers, notice))
         };
         Page { title: self.spoken.filled(Key::SignInTo, &[("product", self.product)]), body }
     }
@@ -334,6 +351,8 @@ fn field_of(notice: Option<Key>) -> Option<&'static str> {
         Key::InvalidEmail => Some("email"),
         Key::InvalidPhone => Some("phone"),
         Key::InvalidCode | Key::WrongCode => Some("code"),
+        Key::NoSso => Some("organization"),
+        Key::InvalidLink => Some("link"),
         _ => None,
     }
 }
@@ -382,6 +401,11 @@ mod tests {
 
     const HOSTILE: &str = "\"><script>alert('x')</script>&";
 
+    fn all() -> Offers {
+        let providers = vec![crate::config::OauthProvider::Google];
+        Offers { email: true, link: true, phone: true, providers, sso: Sso::Asks }
+    }
+
     type Made = Box<dyn Fn(&View<'_>) -> Page>;
 
     fn shown(page: impl Fn(&View<'_>) -> Page) -> (String, HeaderMap) {
@@ -397,8 +421,11 @@ mod tests {
     fn nothing_that_is_shown_becomes_markup() {
         let ticket = Ticket { flow: HOSTILE, token: HOSTILE, return_to: HOSTILE };
         let second = Second { using: Using::Sms, phone: Some(HOSTILE), app: true };
-        let pages: [Made; 7] = [
-            Box::new(move |view| view.start(ticket, true, true, Some(Key::InvalidEmail))),
+        let connection = [(HOSTILE.to_owned(), HOSTILE.to_owned())];
+        let pages: [Made; 9] = [
+            Box::new(move |view| view.start(ticket, &all(), Some(Key::InvalidEmail))),
+            Box::new(move |view| view.link(ticket, HOSTILE, Some(Key::InvalidLink))),
+            Box::new(move |view| view.connections(ticket, &connection, None)),
             Box::new(move |view| view.code(ticket, HOSTILE, Some(Key::WrongCode))),
             Box::new(move |view| view.choose(ticket, "/login", &[(HOSTILE, HOSTILE)], None)),
             Box::new(move |view| view.second(ticket, &second, None)),

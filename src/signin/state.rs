@@ -63,14 +63,56 @@ pub enum Step {
     Second(Second),
     /// An organization to switch to.
     Switch,
+    /// Away from the gateway, or waiting for a link; to come back with a token.
+    Away(Away),
+    /// One of an organization's several connections, each with its id and name.
+    Connect { start: Start, connections: Vec<(String, String)> },
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Start {
     /// Id or slug of the organization to sign in to.
     pub organization: Option<String>,
-    /// What was proved already, for an organization that wants an address as well.
+    /// What was proved already, for an organization that wants another proof as well.
     pub intermediate: Option<String>,
+    /// The connection to come from, by id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<String>,
+    /// What the organization asks for, as its `allowed_auth_methods` name it; empty: anything.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<String>,
+}
+
+/// A trip under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Away {
+    pub trip: Trip,
+    /// Of the challenge that Stytch was given (RFC 7636 section 4.1). Made for this flow alone.
+    pub verifier: String,
+    pub start: Start,
+    /// The link that was sent, where that is the trip.
+    pub mailed: Option<Mailed>,
+}
+
+/// How somebody comes back, which is which kind of token they have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Trip {
+    /// From a provider, into one organization or as a user.
+    Oauth,
+    /// From a provider, into whichever organization there is.
+    DiscoveryOauth,
+    Sso,
+    /// By a link, into one organization or as a user.
+    Link,
+    /// By a link, into whichever organization there is.
+    DiscoveryLink,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mailed {
+    pub to: String,
+    /// Unix milliseconds.
+    pub sent_at: i64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

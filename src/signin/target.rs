@@ -139,6 +139,8 @@ mod tests {
             enabled: true,
             base_path: "/_stytch".to_owned(),
             methods: Vec::new(),
+            oauth_providers: Vec::new(),
+            round_trips: None,
             session_minutes: 60,
             brand: Brand::default(),
             texts: Arc::new(Texts::built_in()),

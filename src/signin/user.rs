@@ -4,8 +4,8 @@ use http::header;
 
 use super::login::{Next, SignedIn};
 use super::{Desk, Trouble};
-use crate::stytch::Attributes;
 use crate::stytch::types::UserLogin;
+use crate::stytch::{Attributes, Credential};
 
 /// How long codes work, in minutes: as long as the step that asks for them.
 const EMAIL_MINUTES: u32 = 10;
@@ -36,10 +36,7 @@ pub(super) async fn try_code(
     by: &'static str,
 ) -> Result<Next, Trouble> {
     let came = Came::by(desk);
-    let session = match desk.who().await {
-        Ok(Some(_)) => desk.credential(),
-        Ok(None) | Err(_) => None,
-    };
+    let session = own_session(desk).await;
     let minutes = desk.signin.session_minutes;
     let ask = async |session: Option<&_>| {
         let client = &desk.common.client;
@@ -53,30 +50,37 @@ pub(super) async fn try_code(
     Ok(after(desk, login, by))
 }
 
+/// The session that came, if it is one.
+pub(super) async fn own_session(desk: &Desk<'_>) -> Option<Credential> {
+    desk.who().await.ok()??;
+    desk.credential()
+}
+
 /// What comes of a user's sign-in.
 pub(super) fn after(desk: &Desk<'_>, login: UserLogin, by: &'static str) -> Next {
     if login.reset_sessions {
         desk.forget_sessions_of(&login.user_id);
     }
     let tokens = (login.session_token, login.session_jwt);
-    SignedIn::new(login.user_id, None, tokens, login.session, by).map_or(Next::Stale, Next::In)
+    let session = login.session.or(login.user_session);
+    SignedIn::new(login.user_id, None, tokens, session, by).map_or(Next::Stale, Next::In)
 }
 
 /// Where a request came from.
-struct Came {
+pub(super) struct Came {
     address: String,
     user_agent: Option<String>,
 }
 
 impl Came {
-    fn by(desk: &Desk<'_>) -> Self {
+    pub(super) fn by(desk: &Desk<'_>) -> Self {
         let agent = desk.parts.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
         let user_agent = agent.filter(|agent| !agent.is_empty());
         let user_agent = user_agent.map(|agent| agent.chars().take(MAX_USER_AGENT).collect());
         Self { address: desk.client.address.to_string(), user_agent }
     }
 
-    fn attributes(&self) -> Attributes<'_> {
+    pub(super) fn attributes(&self) -> Attributes<'_> {
         Attributes { ip_address: &self.address, user_agent: self.user_agent.as_deref() }
     }
 }

@@ -12,8 +12,10 @@ use super::error::{Error, OF_SIGN_IN};
 use super::types::{Discovered, Done, MemberLogin, Sent, UserLogin};
 use super::{Client, Credential, Vertical};
 
+mod round_trips;
 mod second_factor;
 
+pub use round_trips::{Brought, Linking, MemberToken, Returned};
 pub use second_factor::MemberStep;
 
 /// How somebody who signs in came, for Stytch's own judgement of risk.

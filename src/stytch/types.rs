@@ -240,6 +240,30 @@ pub struct Sent {
     pub method_id: String,
 }
 
+/// An organization that was looked up (REFERENCE.md 7.5).
+#[derive(Deserialize)]
+pub struct OrganizationFound {
+    pub organization: WithConnections,
+}
+
+/// How an organization's members may come from its own identity provider.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct WithConnections {
+    pub organization_id: String,
+    #[serde(deserialize_with = "null_is_empty")]
+    pub sso_active_connections: Vec<Connection>,
+    #[serde(deserialize_with = "filled")]
+    pub sso_default_connection_id: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct Connection {
+    pub connection_id: String,
+    pub display_name: String,
+}
+
 /// A Consumer user's sign-in (REFERENCE.md 7.1).
 #[derive(Deserialize)]
 pub struct UserLogin {
@@ -253,6 +277,9 @@ pub struct UserLogin {
     /// Whether the user's other sessions were ended.
     #[serde(default)]
     pub reset_sessions: bool,
+    /// What OAuth calls it (REFERENCE.md 7.5).
+    #[serde(default)]
+    pub user_session: Option<SessionFacts>,
 }
 
 /// An answer of which only that it came matters.

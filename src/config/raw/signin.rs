@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Period;
-use crate::config::SigninMethod;
+use crate::config::{OauthProvider, SigninMethod};
 
 /// Sign-in pages served by the gateway.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
@@ -16,9 +16,8 @@ pub(in crate::config) struct Signin {
     pub(in crate::config) base_path: String,
     /// The ways to sign in.
     pub(in crate::config) methods: Vec<SigninMethod>,
-    /// The OAuth providers offered, such as `"google"`.
-    #[schemars(extend("x-later" = true))]
-    pub(in crate::config) oauth_providers: Vec<String>,
+    /// The OAuth providers offered, such as `"google"`, in this order. Only with `"oauth"` among `methods`.
+    pub(in crate::config) oauth_providers: Vec<OauthProvider>,
     /// How long a new session lasts.
     pub(in crate::config) session_duration: Period,
     /// Whether someone without an organization may create one.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Findings, secret};
+use super::{Findings, round_trips, secret};
 use crate::access::host::{self, Authority};
 use crate::config::problems::{KeyPath, Problems, did_you_mean};
 use crate::config::{Brand, Secret, Signin, SigninMethod, Vertical, raw};
@@ -20,6 +20,7 @@ pub(super) fn signin(all: &raw::Raw, findings: &mut Findings) -> Option<Signin> 
     let raw = &all.signin;
     let base_path = base_path(&raw.base_path, &mut findings.problems);
     methods(raw, all.stytch.vertical, &mut findings.problems);
+    round_trips::providers(raw, all.stytch.vertical, &mut findings.problems);
     let session_minutes = session_minutes(raw, &mut findings.problems);
     let brand = brand(&raw.brand, &mut findings.problems);
     let texts = texts(raw, findings);
@@ -36,6 +37,8 @@ pub(super) fn signin(all: &raw::Raw, findings: &mut Findings) -> Option<Signin> 
         enabled: raw.enabled,
         base_path: base_path?,
         methods: raw.methods.clone(),
+        oauth_providers: raw.oauth_providers.clone(),
+        round_trips: None,
         session_minutes: session_minutes?,
         brand: brand?,
         texts: Arc::new(texts?),
@@ -74,6 +77,9 @@ fn methods(raw: &raw::Signin, vertical: Vertical, problems: &mut Problems) {
             let message = "for members a text message is a second factor, never the first, and is asked for \
                            whenever it is due; remove it";
             problems.add(&key.index(index), message);
+        }
+        if (vertical, *method) == (Vertical::Consumer, SigninMethod::Sso) {
+            problems.add(&key.index(index), "single sign-on is for members; users have no organization");
         }
     }
 }

@@ -23,10 +23,7 @@ pub(super) fn stytch(raw: &raw::Stytch, findings: &mut Findings) -> Option<Stytc
     let domain = domain(raw, problems);
     check_issuers(raw, problems);
     let key_cache_file = key_cache_file(raw, problems);
-    if raw.public_token.is_some() {
-        let note = "stytch.public_token has no effect yet: OAuth and SSO are not available";
-        findings.notes.push(note.to_owned());
-    }
+    let public_token = public_token(raw, problems);
 
     let (project_id, api) = (project_id?, api?);
     let mut issuers = vec![format!("stytch.com/{project_id}")];
@@ -43,7 +40,7 @@ pub(super) fn stytch(raw: &raw::Stytch, findings: &mut Findings) -> Option<Stytc
         vertical: raw.vertical,
         api_url: api.uri().ok()?,
         issuers,
-        public_token: raw.public_token.clone(),
+        public_token,
         timeout,
         jwks_refresh,
         policy_refresh,
@@ -103,6 +100,23 @@ fn domain(raw: &raw::Stytch, problems: &mut Problems) -> Option<String> {
         problems.add(&key, "must be https: people sign in there");
     }
     Some(origin.to_string().to_ascii_lowercase())
+}
+
+/// Public, but the secret next to it in the dashboard is not, so it is not quoted.
+fn public_token(raw: &raw::Stytch, problems: &mut Problems) -> Option<String> {
+    let token = raw.public_token.as_ref()?;
+    let key = KeyPath::of("stytch.public_token");
+    if token.starts_with("secret-") {
+        problems.add(
+            &key,
+            "this is a secret, and would be shown to every browser; a public token begins with public-token-",
+        );
+    } else if token.is_empty()
+        || !token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    {
+        problems.add(&key, "not a public token; one holds letters, digits, hyphens and underscores alone");
+    }
+    Some(token.clone())
 }
 
 fn check_issuers(raw: &raw::Stytch, problems: &mut Problems) {
