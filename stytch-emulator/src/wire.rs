@@ -45,7 +45,7 @@ pub(crate) fn organization(organization: &Organization) -> Value {
         "created_at": organization.created_at,
         "updated_at": organization.created_at,
         "organization_external_id": organization.external_id,
-        "sso_default_connection_id": null,
+        "sso_default_connection_id": organization.default_sso_connection,
         "scim_active_connection": null,
         "allowed_oauth_tenants": {},
     })

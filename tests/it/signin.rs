@@ -9,7 +9,10 @@ use crate::world::World;
 pub(crate) mod browser;
 mod guards;
 mod lasting;
+mod links;
 mod member;
+mod oauth;
+mod sso;
 mod user;
 
 /// Sign-in for members, with the rate limit out of the way.
@@ -28,6 +31,36 @@ vertical = "consumer"
 [signin]
 enabled = true
 methods = ["email_otp", "sms_otp"]
+[rate_limit]
+sign_in = "off"
+"#;
+
+/// Members who may leave and come back, in every way there is.
+pub(crate) const MEMBERS_AWAY: &str = r#"
+[stytch]
+public_token = "$PUBLIC_TOKEN"
+[server]
+public_url = "https://app.test"
+[signin]
+enabled = true
+methods = ["email_otp", "magic_link", "oauth", "sso"]
+oauth_providers = ["google", "github"]
+brand.name = "Example"
+[rate_limit]
+sign_in = "off"
+"#;
+
+/// The same for users.
+pub(crate) const USERS_AWAY: &str = r#"
+[stytch]
+vertical = "consumer"
+public_token = "$PUBLIC_TOKEN"
+[server]
+public_url = "https://app.test"
+[signin]
+enabled = true
+methods = ["email_otp", "magic_link", "oauth"]
+oauth_providers = ["google", "tiktok"]
 [rate_limit]
 sign_in = "off"
 "#;

@@ -87,7 +87,7 @@ pub(crate) struct Builder {
 
 impl Builder {
     /// Settings over the usual ones, as another file given with `-c`. `[[routes]]` in one replace
-    /// the usual routes. `$APP`, `$OTHER`, `$STYTCH` and `$DIR` may stand for what has no fixed
+    /// the usual routes. `$APP`, `$OTHER`, `$STYTCH`, `$PUBLIC_TOKEN` and `$DIR` may stand for what has no fixed
     /// place.
     pub(crate) fn with(mut self, toml: &str) -> Self {
         self.layers.push(toml.to_owned());
@@ -123,6 +123,7 @@ impl Builder {
         let places = Places {
             project: emulator.project_id().to_owned(),
             secret: emulator.secret().to_owned(),
+            public_token: emulator.public_token().to_owned(),
             stytch: emulator.url(),
             app: upstream.url(),
             other: other.url(),
@@ -155,6 +156,7 @@ impl Builder {
 struct Places {
     project: String,
     secret: String,
+    public_token: String,
     stytch: String,
     app: String,
     other: String,
@@ -165,6 +167,7 @@ impl Places {
     fn fill(&self, toml: &str) -> String {
         toml.replace("$PROJECT", &self.project)
             .replace("$SECRET", &self.secret)
+            .replace("$PUBLIC_TOKEN", &self.public_token)
             .replace("$STYTCH", &self.stytch)
             .replace("$APP", &self.app)
             .replace("$OTHER", &self.other)

@@ -61,6 +61,8 @@ struct SeedOrganization {
     mfa_policy: MfaPolicy,
     #[serde(default)]
     sso_active_connections: Vec<SeedConnection>,
+    /// One of those.
+    sso_default_connection_id: Option<String>,
     #[serde(default)]
     custom_roles: Vec<Role>,
     #[serde(default)]
@@ -248,6 +250,10 @@ impl SeedOrganization {
                 problems.push(format!("organizations: {} is there twice", connection.connection_id));
             }
         }
+        let own = |id: &String| self.sso_active_connections.iter().any(|one| one.connection_id == *id);
+        if let Some(id) = self.sso_default_connection_id.as_ref().filter(|id| !own(id)) {
+            problems.push(format!("organizations: {slug} has no connection {id}"));
+        }
         let fresh = Organization::new();
         world.organizations.push(Organization {
             id: self.organization_id.unwrap_or(fresh.id),
@@ -259,6 +265,7 @@ impl SeedOrganization {
             allowed_auth_methods: self.allowed_auth_methods,
             mfa_required_for_all: self.mfa_policy == MfaPolicy::RequiredForAll,
             sso_connections: self.sso_active_connections.into_iter().map(SeedConnection::made).collect(),
+            default_sso_connection: self.sso_default_connection_id,
             custom_roles: self.custom_roles,
             trusted_metadata: self.trusted_metadata,
             created_at: fresh.created_at,

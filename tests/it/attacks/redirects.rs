@@ -4,7 +4,7 @@ use stytch_gateway::config::Secret;
 use stytch_gateway::signin::state::{Sealer, Start, State, Step};
 
 use crate::signin::browser::{Browser, Page, escaped};
-use crate::signin::{MEMBERS, USERS};
+use crate::signin::{MEMBERS, MEMBERS_AWAY, USERS};
 use crate::world::World;
 
 /// Signs in with each of these as `return_to`, and looks where that leads.
@@ -135,6 +135,120 @@ async fn k16_another_browser_cannot_go_on() {
     assert!(!other.has_session());
     one.send(&page, &fields).await.status(200);
     assert!(one.has_session());
+}
+
+/// What an attacker has: a token of their own, for which their browser knows the verifier.
+async fn token_of_another(world: &World, fields: &[(&str, &str)]) -> String {
+    let mut attacker = Browser::new(world);
+    let page = attacker.visit("/").await;
+    let start = attacker.leave(&page, fields).await;
+    attacker.be(&start, "gil@globex.example").await
+}
+
+const BY_GOOGLE: [(&str, &str); 2] = [("action", "oauth"), ("provider", "google")];
+
+#[tokio::test]
+async fn k15_what_another_has_begun_signs_nobody_in() {
+    let world = World::with(MEMBERS_AWAY).await;
+    let planted = token_of_another(&world, &BY_GOOGLE).await;
+    let mut browser = Browser::new(&world);
+    let refused = browser.arrive(&planted).await.status(400).says("no longer valid");
+    assert!(refused.text().contains("href=\"/_stytch/login\""), "with a fresh sign-in link");
+    assert!(!browser.has_session());
+    // A page of the sign-in is open, and nobody has left by it.
+    browser.visit("/").await;
+    browser.arrive(&planted).await.status(400);
+    assert!(world.emulator.requests("/v1/b2b/oauth/discovery").is_empty(), "and Stytch is not asked");
+}
+
+#[tokio::test]
+async fn k15_nor_when_this_browser_has_begun_as_well() {
+    let world = World::with(MEMBERS_AWAY).await;
+    let planted = token_of_another(&world, &BY_GOOGLE).await;
+    let mut browser = Browser::new(&world);
+    let page = browser.visit("/reports").await;
+    let start = browser.leave(&page, &BY_GOOGLE).await;
+    // Stytch holds the verifier against the challenge, and does not take it.
+    browser.arrive(&planted).await.status(400).says("You are not signed in yet");
+    assert!(!browser.has_session());
+    let back = browser.be(&start, "ben@acme.example").await;
+    let page = browser.arrive(&back).await.status(303);
+    assert_eq!(page.response.header("location"), Some("/reports"), "one's own trip goes on");
+}
+
+#[tokio::test]
+async fn k15_a_token_of_another_kind_is_not_looked_at() {
+    let world = World::with(MEMBERS_AWAY).await;
+    let mut browser = Browser::new(&world);
+    let page = browser.visit("/reports").await;
+    let start = browser.leave(&page, &BY_GOOGLE).await;
+    let back = browser.be(&start, "ben@acme.example").await;
+    let token = back.split("token=").last().unwrap();
+    for kind in
+        ["oauth", "sso", "magic_links", "multi_tenant_magic_links", "discovery", "Discovery_OAuth", "x"]
+    {
+        let page = browser.arrive(&format!("/_stytch/callback?stytch_token_type={kind}&token={token}")).await;
+        page.status(400);
+    }
+    for kind in ["impersonation", "multi_tenant_impersonation", "reset_password", "multi_tenant_passwords"] {
+        let page = browser.arrive(&format!("/_stytch/callback?stytch_token_type={kind}&token={token}")).await;
+        page.status(400).says("does not sign you in");
+    }
+    assert_eq!(world.emulator.requests("/v1/b2b/").len(), 0, "Stytch was asked nothing");
+    browser.arrive(&back).await.status(303);
+}
+
+#[tokio::test]
+async fn k16_the_way_back_works_once() {
+    let world = World::with(MEMBERS_AWAY).await;
+    let mut browser = Browser::new(&world);
+    let page = browser.visit("/reports").await;
+    let start = browser.leave(&page, &BY_GOOGLE).await;
+    let before = browser.jar.clone();
+    let back = browser.be(&start, "ben@acme.example").await;
+    browser.arrive(&back).await.status(303);
+    let calls = world.emulator.requests("/v1/b2b/oauth/discovery/authenticate").len();
+    // The token again; and with it the state, cookie and all, for another token.
+    browser.arrive(&back).await.status(400);
+    browser.jar = before;
+    let other = browser.be(&start, "ana@acme.example").await;
+    for target in [&back, &other] {
+        browser.arrive(target).await.status(400).says("/_stytch/login?return_to=%2Freports");
+    }
+    assert_eq!(world.emulator.requests("/v1/b2b/oauth/discovery/authenticate").len(), calls);
+    assert!(!browser.has_session());
+}
+
+#[tokio::test]
+async fn k16_what_only_looks_uses_nothing_up() {
+    let world = World::with(MEMBERS_AWAY).await;
+    let mut browser = Browser::new(&world);
+    let page = browser.visit("/reports").await;
+    browser.send(&page, &[("action", "link"), ("email", "ben@acme.example")]).await;
+    let link = browser.link("ben@acme.example");
+    // A scanner opens what is in a mail; something in between asks for the head alone.
+    Browser::new(&world).arrive(&link).await.status(400);
+    let cookies = browser.jar.iter().map(|(name, (value, _))| format!("{name}={value}")).collect::<Vec<_>>();
+    world.request("HEAD", &link).header("Cookie", cookies.join("; ")).expect(400).await;
+    let post = world.post(&link).header("Cookie", cookies.join("; ")).header("Origin", "http://app.test");
+    post.refused(405, "method_not_allowed").await;
+    assert!(world.emulator.requests("/v1/b2b/magic_links/discovery/authenticate").is_empty());
+    assert_eq!(browser.arrive(&link).await.status(303).response.header("location"), Some("/reports"));
+}
+
+#[tokio::test]
+async fn k16_a_hostile_host_is_in_no_link() {
+    let world = World::with(MEMBERS_AWAY).await;
+    for host in ["evil.test", "app.test.evil.test", "app.test:8443"] {
+        let mut browser = Browser::new(&world).at(host);
+        let page = browser.visit("/_stytch/login").await;
+        browser.send_only(&page, &[("action", "link"), ("email", "ben@acme.example")]).await;
+    }
+    for message in world.emulator.outbox("ben@acme.example") {
+        assert!(message.url.unwrap().starts_with("https://app.test/_stytch/callback?"));
+    }
+    let hostile = world.get("/_stytch/login").header("X-Forwarded-Host", "evil.test").expect(200).await;
+    assert!(!hostile.text().contains("evil.test"));
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::client::{Request, Response};
+use crate::client::{Connection, Request, Response};
 use crate::world::World;
 
 /// See the module.
@@ -17,6 +17,11 @@ pub(crate) struct Browser<'w> {
 impl<'w> Browser<'w> {
     pub(crate) fn new(world: &'w World) -> Self {
         Self { world, host: "app.test".to_owned(), language: "en".to_owned(), jar: BTreeMap::new() }
+    }
+
+    pub(crate) fn at(mut self, host: &str) -> Self {
+        host.clone_into(&mut self.host);
+        self
     }
 
     pub(crate) fn speaking(mut self, language: &str) -> Self {
@@ -44,9 +49,58 @@ impl<'w> Browser<'w> {
                 return page;
             }
             let location = page.response.header("location").unwrap().to_owned();
-            page = self.open(&location).await;
+            page = self.open(location.strip_prefix("https://app.test").unwrap_or(&location)).await;
         }
         panic!("more redirects than a browser follows, the last to {}", page.at);
+    }
+
+    /// Comes from another site.
+    pub(crate) async fn arrive(&mut self, target: &str) -> Page {
+        let request = self.world.get(target);
+        let request = self.dressed(request, target).header("Sec-Fetch-Site", "cross-site");
+        let response = request.send().await;
+        self.took(target, response)
+    }
+
+    /// Leaves by the form of a page: to where.
+    pub(crate) async fn leave(&mut self, page: &Page, fields: &[(&str, &str)]) -> String {
+        let answer = self.send_only(page, fields).await.status(303);
+        let location = answer.response.header("location").unwrap();
+        let path = location.strip_prefix(&self.world.emulator.url());
+        path.unwrap_or_else(|| panic!("to {location}, which is not Stytch's")).to_owned()
+    }
+
+    /// Is somebody at a start page of the emulator's: what it leads back to, on this host.
+    pub(crate) async fn be(&self, start: &str, who: &str) -> String {
+        let mut connection = Connection::to(self.world.emulator.address()).await;
+        let target = format!("{start}&as={}", escaped(who));
+        connection.send(format!("GET {target} HTTP/1.1\r\nHost: stytch\r\n\r\n")).await;
+        let answer = connection.response().await.expect("the emulator answers");
+        assert_eq!(answer.status, 302, "{start}: {}", answer.text());
+        self.own(answer.header("location").unwrap())
+    }
+
+    /// A URL of this host as its path, with a token that must never be logged.
+    pub(crate) fn own(&self, url: &str) -> String {
+        let path = url.strip_prefix("https://app.test").unwrap_or_else(|| panic!("{url} is elsewhere"));
+        let token = path.split("token=").last().unwrap();
+        self.world.keep_secret(token.split('&').next().unwrap());
+        path.to_owned()
+    }
+
+    /// There and back, and on to wherever that leads.
+    pub(crate) async fn trip(&mut self, page: &Page, fields: &[(&str, &str)], who: &str) -> Page {
+        let start = self.leave(page, fields).await;
+        let back = self.be(&start, who).await;
+        let page = self.arrive(&back).await;
+        self.follow(page).await
+    }
+
+    /// The newest link that was sent to somebody.
+    pub(crate) fn link(&self, to: &str) -> String {
+        let messages = self.world.emulator.outbox(to);
+        let url = messages.first().and_then(|message| message.url.clone());
+        self.own(&url.unwrap_or_else(|| panic!("no link for {to}")))
     }
 
     /// Sends the form of a page with these fields, and follows.
@@ -58,7 +112,8 @@ impl<'w> Browser<'w> {
     /// The same, without following.
     pub(crate) async fn send_only(&mut self, page: &Page, fields: &[(&str, &str)]) -> Page {
         let (action, body) = page.form(fields);
-        self.post(&action, &body, Some("http://app.test")).await
+        let origin = format!("http://{}", self.host);
+        self.post(&action, &body, Some(&origin)).await
     }
 
     pub(crate) async fn post(&mut self, action: &str, body: &str, origin: Option<&str>) -> Page {
