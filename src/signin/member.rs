@@ -119,7 +119,7 @@ pub(super) fn after(desk: &Desk<'_>, login: MemberLogin, by: &'static str) -> Ne
             organization: Some(organization.organization_id),
             intermediate: Some(intermediate),
             connection: None,
-            only: primary.allowed_auth_methods.clone(),
+            only: primary.allowed_auth_methods,
         };
         return another_method(desk, start, &organization.organization_name);
     }

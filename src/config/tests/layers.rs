@@ -191,6 +191,34 @@ fn the_summary_says_what_is_open() {
 }
 
 #[test]
+fn the_summary_lists_what_to_register() {
+    let text = settings(
+        "[signin]",
+        "enabled = true\nmethods = [\"magic_link\"]\n[server]\npublic_url = \"https://App.test:8443\"\n\
+         [[routes]]\nhost = \"reports.test\"\npath = \"/*\"\nupstream = \"app\"\n\
+         [[routes]]\nhost = \"{x}.test\"\npath = \"/*\"\nupstream = \"app\"",
+    );
+    let lines = summary(&outcome(&[&text], &[]).unwrap().config);
+    let line = "redirect URLs to register at Stytch, for login, signup and discovery: \
+                https://app.test:8443/_stytch/callback, https://reports.test:8443/_stytch/callback";
+    assert!(lines.iter().any(|other| other == line), "{lines:#?}");
+}
+
+#[test]
+fn what_cannot_have_an_effect_is_told() {
+    let text = settings(
+        "[stytch]",
+        "public_token = \"public-token-test-1\"\n[signin]\noauth_providers = [\"google\"]",
+    );
+    let notes = outcome(&[&text], &[]).unwrap().notes;
+    let expected = [
+        "signin.oauth_providers has no effect: \"oauth\" is not among signin.methods",
+        "stytch.public_token has no effect: neither \"oauth\" nor \"sso\" is on",
+    ];
+    assert_eq!(notes, expected);
+}
+
+#[test]
 fn notes_say_what_costs_a_call_and_what_cannot_be() {
     let text = settings(
         "[identity.headers]",

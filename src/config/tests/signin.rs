@@ -72,3 +72,57 @@ fn texts_are_those_there_are() {
         assert_eq!(told, [format!("signin.texts: {complaint}")]);
     }
 }
+
+const NO_TOKEN: &str = "stytch.public_token: missing; browsers begin OAuth and SSO with it, and Stytch's dashboard \
+                        shows it among the API keys";
+const NO_URL: &str = "server.public_url: missing; \"magic_link\", \"oauth\" and \"sso\" send people away, and this is \
+                      where they come back to: the host that a request names could be anybody's invention";
+
+#[test]
+fn of_ways_that_leave() {
+    let provider = "signin.oauth_providers[0]: at Stytch no members come from \"gitlab\", did you mean \"github\"?; \
+                    there are google, microsoft, github, slack, hubspot";
+    let none = "signin.oauth_providers: missing; with \"oauth\" among signin.methods name at least one provider, such \
+                as \"google\"";
+    for (lines, messages) in [
+        ("methods = [\"magic_link\"]", [NO_URL].as_slice()),
+        ("methods = [\"sso\"]", &[NO_TOKEN, NO_URL]),
+        ("methods = [\"oauth\"]", &[NO_TOKEN, NO_URL, none]),
+        ("methods = [\"oauth\"]\noauth_providers = [\"gitlab\"]", &[NO_TOKEN, NO_URL, provider]),
+        (
+            "methods = [\"magic_link\"]\noauth_providers = [\"google\", \"google\"]",
+            &[NO_URL, "signin.oauth_providers[1]: listed twice"],
+        ),
+    ] {
+        let mut found = told("[signin]", &format!("enabled = true\n{lines}"));
+        let mut expected = messages.to_vec();
+        found.sort();
+        expected.sort_unstable();
+        assert_eq!(found, expected, "for {lines:?}");
+    }
+    let misspelt = told("[signin]", "oauth_providers = [\"gooogle\"]");
+    assert!(misspelt[0].ends_with("did you mean \"google\"?"), "{misspelt:?}");
+}
+
+#[test]
+fn of_users() {
+    let consumer = "[stytch]\nvertical = \"consumer\"";
+    let lines = "[signin]\nmethods = [\"sso\", \"oauth\"]\noauth_providers = [\"apple\", \"hubspot\"]";
+    let found = told("[stytch]", &format!("{}\n{lines}", consumer.trim_start_matches("[stytch]\n")));
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert_eq!(found[0], "signin.methods[0]: single sign-on is for members; users have no organization");
+    assert!(
+        found[1].starts_with("signin.oauth_providers[1]: at Stytch no users come from \"hubspot\""),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_secret_is_no_public_token() {
+    let found = told("[stytch]", "public_token = \"secret-test-1\"");
+    assert_eq!(found.len(), 1);
+    assert!(found[0].starts_with("stytch.public_token: this is a secret"), "{found:?}");
+    assert!(!found[0].contains("secret-test-1"));
+    let found = told("[stytch]", "public_token = \"public token\"");
+    assert!(found[0].starts_with("stytch.public_token: not a public token"), "{found:?}");
+}

@@ -5,42 +5,53 @@ use http::Uri;
 
 use super::Findings;
 use crate::access::host;
-use crate::config::problems::{KeyPath, Problems, did_you_mean};
+use crate::config::problems::{KeyPath, did_you_mean};
 use crate::config::{
     Callback, OauthProvider, RoundTrips, Route, Server, SigninMethod, Stytch, Vertical, raw,
 };
 
-/// Methods and providers, as far as the section tells.
-pub(super) fn providers(raw: &raw::Signin, vertical: Vertical, problems: &mut Problems) {
+/// The providers offered, as far as the section itself tells. None where OAuth is off.
+pub(super) fn providers(
+    raw: &raw::Signin,
+    vertical: Vertical,
+    findings: &mut Findings,
+) -> Vec<OauthProvider> {
     let key = KeyPath::of("signin.oauth_providers");
     let is_on = raw.methods.contains(&SigninMethod::Oauth);
     if is_on && raw.oauth_providers.is_empty() {
-        problems.missing(&key, "missing; with \"oauth\" among signin.methods name at least one provider");
+        let message =
+            "missing; with \"oauth\" among signin.methods name at least one provider, such as \"google\"";
+        findings.problems.missing(&key, message);
     }
     if !is_on && !raw.oauth_providers.is_empty() {
-        problems.add(&key, "has no effect without \"oauth\" among signin.methods");
+        let note = "signin.oauth_providers has no effect: \"oauth\" is not among signin.methods";
+        findings.notes.push(note.to_owned());
     }
     for (index, provider) in raw.oauth_providers.iter().enumerate() {
         let key = key.index(index);
         if raw.oauth_providers[..index].contains(provider) {
-            problems.add(&key, "listed twice");
+            findings.problems.add(&key, "listed twice");
         }
-        let (whose, knows): (_, fn(OauthProvider) -> bool) = match vertical {
-            Vertical::B2b => ("members", OauthProvider::has_members),
-            Vertical::Consumer => ("users", OauthProvider::has_users),
-        };
-        if !knows(*provider) {
-            let known: Vec<&str> =
-                OauthProvider::ALL.into_iter().filter(|one| knows(*one)).map(OauthProvider::slug).collect();
-            let hint = did_you_mean(provider.slug(), known.iter().copied());
-            let message = format!(
-                "Stytch has no \"{}\" for {whose}{hint}; there are {}",
-                provider.slug(),
-                known.join(", ")
-            );
-            problems.add(&key, message);
+        if let Some(message) = foreign(*provider, vertical) {
+            findings.problems.add(&key, message);
         }
     }
+    if is_on { raw.oauth_providers.clone() } else { Vec::new() }
+}
+
+/// What is wrong with a provider that there is for the other vertical alone.
+fn foreign(provider: OauthProvider, vertical: Vertical) -> Option<String> {
+    let (whose, knows): (_, fn(OauthProvider) -> bool) = match vertical {
+        Vertical::B2b => ("members", OauthProvider::has_members),
+        Vertical::Consumer => ("users", OauthProvider::has_users),
+    };
+    if knows(provider) {
+        return None;
+    }
+    let known = OauthProvider::ALL.into_iter().filter(|one| knows(*one)).map(OauthProvider::slug);
+    let (slug, known): (_, Vec<&str>) = (provider.slug(), known.collect());
+    let hint = did_you_mean(slug, known.iter().copied());
+    Some(format!("at Stytch no {whose} come from {slug:?}{hint}; there are {}", known.join(", ")))
 }
 
 fn has(raw: &raw::Signin, methods: &[SigninMethod]) -> bool {

@@ -20,7 +20,7 @@ pub(super) fn signin(all: &raw::Raw, findings: &mut Findings) -> Option<Signin> 
     let raw = &all.signin;
     let base_path = base_path(&raw.base_path, &mut findings.problems);
     methods(raw, all.stytch.vertical, &mut findings.problems);
-    round_trips::providers(raw, all.stytch.vertical, &mut findings.problems);
+    let oauth_providers = round_trips::providers(raw, all.stytch.vertical, findings);
     let session_minutes = session_minutes(raw, &mut findings.problems);
     let brand = brand(&raw.brand, &mut findings.problems);
     let texts = texts(raw, findings);
@@ -37,7 +37,7 @@ pub(super) fn signin(all: &raw::Raw, findings: &mut Findings) -> Option<Signin> 
         enabled: raw.enabled,
         base_path: base_path?,
         methods: raw.methods.clone(),
-        oauth_providers: raw.oauth_providers.clone(),
+        oauth_providers,
         round_trips: None,
         session_minutes: session_minutes?,
         brand: brand?,
