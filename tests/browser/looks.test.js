@@ -100,7 +100,7 @@ function every(settings, pages, suffix) {
     after(() => scene?.end());
     for (const [name, reach] of Object.entries(pages)) {
       test(name, async () => {
-        const person = await scene.person();
+        const person = await scene.person({ locale: null });
         let policy;
         person.page.on("response", (response) => {
           if (response.request().isNavigationRequest()) policy = response.headers()["content-security-policy"];

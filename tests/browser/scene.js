@@ -243,11 +243,11 @@ ${ROUTES}`,
     return newest.code;
   }
 
-  /** A browser of its own, and who sits before it. */
+  /** A browser of its own, and who sits before it. Without a `locale` a test may choose languages itself. */
   async person({ scripts = true, locale = "en-GB", ...options } = {}) {
     const context = await this.browser.newContext({
       javaScriptEnabled: scripts,
-      locale,
+      ...(locale && { locale }),
       viewport: { width: 1280, height: 800 },
       reducedMotion: "reduce",
       ...options,
