@@ -161,7 +161,8 @@ impl App {
         let mut control = Control::new(Arc::clone(&self.metrics), self.readiness.clone(), &config)?;
         let shared = control.connect(&config)?;
         let signin = control.sign_in(&config)?;
-        let orders = Orders { config: Arc::clone(&config), shared, signin, phase: Phase::Serving };
+        let fleet = control.look_after_upstreams(&config);
+        let orders = Orders { config: Arc::clone(&config), shared, signin, fleet, phase: Phase::Serving };
         let (orders, receiver) = watch::channel(orders);
         let gauge = Arc::new(Gauge::default());
         let via = Arc::new(Via::default());
@@ -353,6 +354,7 @@ impl Running {
         if let Some(logs) = &self.logs {
             logs.set_level(config.telemetry.level);
         }
+        let fleet = self.control.look_after_upstreams(&config);
         self.status.loaded(describe(&config, &self.addresses));
         self.control.applied(&old, &config);
         let (was, access) = (config::access_hash(&old), config::access_hash(&config));
@@ -361,6 +363,7 @@ impl Running {
             orders.config = config;
             orders.shared = shared;
             orders.signin = signin;
+            orders.fleet = fleet;
         });
     }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
+use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Method, Uri};
 use ipnet::IpNet;
 use schemars::JsonSchema;
@@ -22,6 +23,7 @@ use crate::identity::assertion;
 use crate::identity::template::Template;
 use crate::protected_resource::Announced;
 use crate::signin::texts::Texts;
+use crate::upstream::tls::Tls;
 
 mod access;
 mod environment;
@@ -220,21 +222,56 @@ pub struct Assertion {
 pub struct Upstream {
     pub name: String,
     pub targets: Vec<Target>,
+    pub balance: Balance,
     pub timeouts: UpstreamTimeouts,
-    /// Idle connections kept by each worker, and the most it opens at once.
+    /// Times that a request may be sent again.
+    pub retries: u32,
+    /// Of all instances and workers together.
     pub max_connections: Option<usize>,
     pub host: UpstreamHost,
+    pub http2: bool,
+    /// How its https targets are reached. None without any.
+    pub tls: Option<Tls>,
+    pub health: Option<Health>,
+    pub outlier: Option<Outlier>,
 }
 
-/// One address of an upstream.
+/// One place of an upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// `host` may be a name, resolved at each connect.
+    /// `host` may be a name, which may have several addresses.
     Tcp {
         host: String,
         port: u16,
+        tls: bool,
     },
     Unix(PathBuf),
+}
+
+/// Which instance of an upstream is next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum Balance {
+    RoundRobin,
+    LeastRequests,
+}
+
+/// How an instance is asked whether it is well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    pub path: PathAndQuery,
+    pub interval: Duration,
+    /// Of one check, the connection included.
+    pub timeout: Duration,
+}
+
+/// When an instance is left alone for a while.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outlier {
+    /// In a row.
+    pub failures: u32,
+    pub eject: Duration,
 }
 
 #[derive(Debug, Clone)]

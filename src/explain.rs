@@ -312,7 +312,7 @@ impl Walk<'_> {
             ids: &ids,
             via: &Via::default(),
         };
-        let host = upstream.host_of(upstream.pick());
+        let host = upstream.first_host();
         let after = onward.headers(&parts.headers, &passage.grant, host);
         headers::tell(&mut self.report, &parts.headers, &after, &site);
         let path = passage.rewritten.as_ref().map_or_else(|| parts.uri.path(), PathAndQuery::path);

@@ -19,7 +19,9 @@ pub use label::{
     CallOutcome, ConfigReload, ConnectionRefusal, ConnectionState, Decision, KeysFetch, LocalFallback, Log,
     LogLoss, StreamEnd, UpstreamOutcome, Verification, WebhookEvent,
 };
-pub use named::{RouteCounts, UpstreamConnection, UpstreamCounts, UpstreamWorker};
+pub use named::{
+    EndpointUp, RouteCounts, UpstreamConnection, UpstreamCounts, UpstreamWaiting, UpstreamWorker,
+};
 
 use named::{Named, Requests};
 use number::{Histogram, Number};

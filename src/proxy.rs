@@ -177,7 +177,6 @@ impl Door {
         rewritten: Option<PathAndQuery>,
         mut passage: Passage,
     ) -> Response<Reply> {
-        let wanted = Wanted::read(inbound).filter(|_| body.is_end_stream());
         let bound = hop::binds_connection(&inbound.headers, header::AUTHORIZATION);
         let site = Rc::clone(passage.site());
         let route = grant.route();
@@ -189,15 +188,23 @@ impl Door {
         passage.exchange.forwarded();
         let most = limit(route).unwrap_or(u64::MAX);
         let outgoing = Outgoing::new(body, most, &self.record, &site.owned);
-        let timeouts = route.timeouts.as_ref().unwrap_or(&upstream.settings().timeouts);
-        let order = Order { endpoint: upstream.pick(), record: &self.record, timeouts };
-        let may_repeat = may_repeat(&inbound.method, &outgoing);
-        let outbound = |body: Outgoing| {
-            let host = upstream.host_of(order.endpoint);
+        let is_bodiless = outgoing.is_end_stream();
+        let wanted = Wanted::read(inbound).filter(|_| is_bodiless && upstream.can_switch());
+        let order = Order {
+            record: &self.record,
+            timeouts: route.timeouts.as_ref().unwrap_or(&upstream.settings().timeouts),
+            is_bodiless,
+            may_repeat: is_bodiless && is_idempotent(&inbound.method),
+            switches: wanted.is_some(),
+        };
+        let outbound = |host: Option<HeaderValue>, body: Outgoing| {
             let onward = passage.onward(&self.worker);
             let mut headers = onward.headers(&inbound.headers, grant, host);
             if let Some(wanted) = &wanted {
                 wanted.ask(&mut headers);
+            }
+            if upstream.settings().http2 && hop::takes_trailers(&inbound.headers) {
+                headers.insert(header::TE, HeaderValue::from_static("trailers"));
             }
             if !body.is_end_stream() && body.size_hint().exact().is_none() {
                 // hyper would send a GET without the body that it cannot tell the length of.
@@ -207,14 +214,9 @@ impl Door {
             *request.method_mut() = inbound.method.clone();
             *request.uri_mut() = rewritten.clone().map_or_else(|| inbound.uri.clone(), Uri::from);
             *request.headers_mut() = headers;
-            Some(request)
+            request
         };
-        let answered = match upstream.send(&order, &mut outbound(outgoing)).await {
-            Err(Failure::DeadLink) if may_repeat => {
-                upstream.send_again(&order, &mut outbound(Outgoing::empty())).await
-            }
-            answered => answered,
-        };
+        let answered = upstream.send(&order, outgoing, &outbound).await;
         let form = || Form::of(&inbound.method, &inbound.headers);
         let (mut response, lease) = match answered {
             Ok(answered) => answered,
@@ -267,18 +269,26 @@ impl Door {
             BodyState::Fine => {}
         }
         let (code, reason) = match failure {
+            Failure::NoAddress => (Code::UpstreamUnreachable, "the upstream's name has no address"),
+            Failure::NoneHealthy => {
+                (Code::NoHealthyUpstream, "every instance of the upstream fails its health checks")
+            }
             Failure::Connect(_) => (Code::UpstreamUnreachable, "no connection to the upstream"),
             Failure::ConnectTimeout => (Code::UpstreamUnreachable, "no connection within timeouts.connect"),
             Failure::ResponseTimeout => (Code::UpstreamTimeout, "no response within timeouts.response"),
-            Failure::Full => (Code::Overloaded, "the upstream's max_connections are in use"),
-            Failure::DeadLink => (Code::UpstreamUnreachable, "the pooled connection was closed"),
-            Failure::Exchange(error) if upstream::is_malformed(error) => {
+            Failure::Full => (Code::Overloaded, "the upstream's max_connections stayed in use"),
+            Failure::DeadLink | Failure::Unprocessed(_) => {
+                (Code::UpstreamUnreachable, "the pooled connection was closed")
+            }
+            Failure::Silent(error) | Failure::Exchange(error) if upstream::is_malformed(error) => {
                 (Code::UpstreamProtocol, "the upstream's response is malformed")
             }
-            Failure::Exchange(error) if error.is_incomplete_message() => {
+            Failure::Silent(error) | Failure::Exchange(error) if error.is_incomplete_message() => {
                 (Code::UpstreamProtocol, "the upstream closed the connection without a response")
             }
-            Failure::Exchange(_) => (Code::UpstreamUnreachable, "the connection to the upstream broke"),
+            Failure::Silent(_) | Failure::Exchange(_) => {
+                (Code::UpstreamUnreachable, "the connection to the upstream broke")
+            }
         };
         Rejection::new(code, reason)
     }
@@ -361,10 +371,9 @@ fn options(passage: Passage) -> Response<Reply> {
     passage.own(response)
 }
 
-/// Whether a request may be sent twice: idempotent (RFC 9110 section 9.2.2) and without a body.
-fn may_repeat(method: &Method, body: &Outgoing) -> bool {
-    body.is_end_stream()
-        && [Method::GET, Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE].contains(method)
+/// RFC 9110 section 9.2.2.
+fn is_idempotent(method: &Method) -> bool {
+    [Method::GET, Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE].contains(method)
 }
 
 fn forwarding(record: &Record, site: &Site) -> Rc<Forwarding> {

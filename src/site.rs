@@ -15,6 +15,7 @@ use crate::identity::owned::Owned;
 use crate::metrics::{self, Metrics, RouteCounts};
 use crate::signin;
 use crate::upstream::Upstream;
+use crate::upstream::cluster::Fleet;
 
 /// The roles that a permission check named (DESIGN.md section 5).
 const GRANTING_ROLES: HeaderName = HeaderName::from_static("x-stytch-granting-roles");
@@ -39,6 +40,7 @@ impl Site {
         config: Arc<Config>,
         shared: authn::Shared,
         signin: Option<Arc<signin::Common>>,
+        fleet: &Fleet,
         metrics: &Metrics,
         worker: &Arc<metrics::Worker>,
         clock: &Rc<CoarseClock>,
@@ -49,13 +51,9 @@ impl Site {
         let signed = signer.as_ref().map(|signer| &signer.header);
         let rendered = config.identity.headers.iter().chain(of_routes).map(|(name, _)| name);
         let owned = Owned::new(rendered.chain(signed));
-        let upstreams = config
-            .upstreams
+        let upstreams = fleet
             .iter()
-            .map(|upstream| {
-                let counts = worker.upstream(&metrics.upstream(&upstream.name));
-                Upstream::new(Arc::clone(upstream), config.server.workers, Rc::clone(clock), counts)
-            })
+            .map(|cluster| Upstream::new(cluster, Rc::clone(clock), worker.upstream(&cluster.counts)))
             .collect();
         let counts = config.routes.iter().map(|route| metrics.route(&route.name)).collect();
         let endpoint_counts = Endpoint::LABELS.iter().map(|label| metrics.route(label)).collect();

@@ -1,8 +1,8 @@
 //! Sends a request to an upstream, over a connection of this worker's own pool.
 //!
-//! What holds: a connection carries one request at a time and goes back to the pool only after
-//! its response was read to the end; a request is sent twice only when it is idempotent, has no
-//! body and went out on a pooled connection that gave no byte of an answer.
+//! What holds: a request is sent again only when no byte of an answer came and it is idempotent and
+//! without a body, or when it certainly was not processed: no connection was there for it, or an
+//! HTTP/2 upstream says so. Retries that an operator asked for are bounded by a budget.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -12,28 +12,51 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
-use http::{HeaderValue, Request, Response};
+use http::uri::Authority;
+use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::TrySendError;
+use tokio::task::AbortHandle;
 
+use self::balance::Balancer;
 use self::body::Outgoing;
-use self::io::{Flow, Metered, Socket};
-use crate::clock::{self, CoarseClock, Ticks};
+use self::budget::Budget;
+use self::cluster::Cluster;
+use self::connect::Way;
+use self::pool::{Endpoint, InFlight, Link, Multiplexed, Stream};
+use self::room::{Place, Queue};
+use crate::clock::{self, CoarseClock};
 use crate::config::{self, UpstreamTimeouts};
-use crate::metrics::{ConnectionState, UpstreamConnection, UpstreamOutcome, UpstreamWorker};
-use crate::server::record::Record;
+use crate::metrics::{ConnectionState, UpstreamOutcome, UpstreamWorker};
+use crate::server::record::{BodyState, Record};
 
+mod balance;
 pub mod body;
+mod budget;
+pub mod cluster;
+mod connect;
 mod head;
+pub mod health;
 pub mod io;
+pub mod names;
+mod pool;
+mod room;
+pub mod tls;
+
+pub use self::pool::{Lease, Remains};
 
 /// What a stalled reader can pin is a few of these (see ARCHITECTURE.md, Memory).
 const READ_SIZE: usize = 32 * 1024;
+/// Instances that a request is offered to while none takes a connection.
+const MOST_CONNECTS: usize = 3;
 
 /// Why an upstream gave no response.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
+    #[error("its name has no address")]
+    NoAddress,
+    #[error("every instance fails its health checks")]
+    NoneHealthy,
     #[error("no connection")]
     Connect(#[source] std::io::Error),
     #[error("no connection within timeouts.connect")]
@@ -46,6 +69,12 @@ pub enum Failure {
     /// may be sent again if it is idempotent.
     #[error("the pooled connection was dead")]
     DeadLink,
+    /// The same on a new connection.
+    #[error("the connection ended without a byte of an answer")]
+    Silent(#[source] hyper::Error),
+    /// The upstream, or what became of its connection, says that nobody has looked at the request.
+    #[error("the request was not processed")]
+    Unprocessed(#[source] hyper::Error),
     #[error("the exchange broke off")]
     Exchange(#[source] hyper::Error),
 }
@@ -53,175 +82,284 @@ pub enum Failure {
 /// The head of a response, and the connection its body comes on.
 pub type Answered = (Response<Incoming>, Lease);
 
-/// Where a request goes, on whose behalf, and how long it may take.
+/// On whose behalf a request goes out, how long it may take, and what may be done with it.
 pub struct Order<'a> {
-    /// See [`Upstream::pick`].
-    pub endpoint: usize,
     pub record: &'a Record,
     pub timeouts: &'a UpstreamTimeouts,
+    /// It has no body.
+    pub is_bodiless: bool,
+    /// And is idempotent (RFC 9110 section 9.2.2).
+    pub may_repeat: bool,
+    /// It asks to switch protocols.
+    pub switches: bool,
 }
 
 /// One worker's connections to one upstream.
 pub struct Upstream {
-    settings: Arc<config::Upstream>,
-    endpoints: Vec<Rc<Endpoint>>,
-    next: Cell<usize>,
-    /// This worker's share of `max_connections`.
-    most: usize,
+    cluster: Arc<Cluster>,
+    /// One for each instance of the cluster, in its order as of `generation`.
+    endpoints: Rc<RefCell<Rc<[Rc<Endpoint>]>>>,
+    generation: Cell<u32>,
+    balancer: Balancer,
+    budget: Budget,
+    queue: Option<Rc<Queue>>,
+    /// Gives up idle connections for other workers.
+    yielding: Option<AbortHandle>,
     clock: Rc<CoarseClock>,
     counts: UpstreamWorker,
 }
 
-struct Endpoint {
-    target: config::Target,
-    /// Most recently used last.
-    idle: RefCell<Vec<Link>>,
-    open: Cell<usize>,
-}
-
-/// A connection and the way to send on it.
-struct Link {
-    sender: SendRequest<Outgoing>,
-    shared: Rc<Shared>,
-    idle_since: Ticks,
-    counted: UpstreamConnection,
-}
-
-/// Shared by a link and the task that drives its connection.
-struct Shared {
-    flow: Rc<Flow>,
-    /// Filled when the connection stopped speaking HTTP.
-    remains: RefCell<Option<Remains>>,
-}
-
-/// An upstream's socket after a switch of protocols, and what was read of the next one.
-pub struct Remains {
-    pub stream: Socket,
-    pub read: Vec<u8>,
-    /// It counts as a connection until the tunnel ends.
-    _counted: Option<UpstreamConnection>,
-}
-
-/// A connection in use. Dropped, it closes; released, it serves the next request.
-pub struct Lease {
-    endpoint: Rc<Endpoint>,
-    link: Option<Link>,
-    clock: Rc<CoarseClock>,
-    reusable: bool,
-}
-
 impl Upstream {
     #[must_use]
-    pub fn new(
-        settings: Arc<config::Upstream>,
-        workers: usize,
-        clock: Rc<CoarseClock>,
-        counts: UpstreamWorker,
-    ) -> Self {
-        let endpoints = settings
-            .targets
-            .iter()
-            .map(|target| {
-                Rc::new(Endpoint { target: target.clone(), idle: RefCell::default(), open: Cell::new(0) })
-            })
-            .collect();
-        let most = settings.max_connections.map_or(usize::MAX, |most| most.div_ceil(workers));
-        Self { settings, endpoints, next: Cell::new(0), most, clock, counts }
+    pub fn new(cluster: &Arc<Cluster>, clock: Rc<CoarseClock>, counts: UpstreamWorker) -> Self {
+        let endpoints: Rc<RefCell<Rc<[Rc<Endpoint>]>>> = Rc::new(RefCell::new(Rc::new([])));
+        let yielding = cluster.room.as_ref().map(|room| {
+            let yielding = connect::yield_room(Arc::clone(room), Rc::clone(&endpoints));
+            tokio::task::spawn_local(yielding).abort_handle()
+        });
+        let upstream = Self {
+            cluster: Arc::clone(cluster),
+            endpoints,
+            generation: Cell::new(cluster.generation()),
+            balancer: Balancer::new(cluster.settings.balance),
+            budget: Budget::default(),
+            queue: cluster.room.as_ref().map(|room| Rc::new(Queue::new(Arc::clone(room)))),
+            yielding,
+            clock,
+            counts,
+        };
+        upstream.follow_cluster();
+        upstream
     }
 
     #[must_use]
     pub fn settings(&self) -> &config::Upstream {
-        &self.settings
+        &self.cluster.settings
     }
 
-    /// The endpoint whose turn it is, and the `Host` it expects.
+    /// Whether a connection to it can switch protocols, which one of HTTP/2 cannot. Over https the
+    /// older protocol can be asked for.
     #[must_use]
-    pub fn pick(&self) -> usize {
-        let at = self.next.get();
-        self.next.set(if at + 1 < self.endpoints.len() { at + 1 } else { 0 });
-        at
+    pub fn can_switch(&self) -> bool {
+        let settings = self.settings();
+        let is_https = |target: &config::Target| matches!(target, config::Target::Tcp { tls: true, .. });
+        !settings.http2 || settings.targets.iter().all(is_https)
     }
 
-    /// `Host` for an endpoint when the client's own is not preserved.
+    /// `Host` at the first of its places, when the client's own is not preserved.
     #[must_use]
-    pub fn host_of(&self, endpoint: usize) -> Option<HeaderValue> {
-        match &self.settings.host {
+    pub fn first_host(&self) -> Option<HeaderValue> {
+        match &self.settings().host {
             config::UpstreamHost::Preserve => None,
             config::UpstreamHost::Fixed(host) => Some(host.clone()),
-            config::UpstreamHost::Target => self.endpoints[endpoint].target.authority(),
+            config::UpstreamHost::Target => self.settings().targets.first().map(config::Target::authority),
         }
     }
 
-    /// Sends a request on a pooled connection, or on a new one, and waits for the head of its
-    /// response. The request is taken from its place when it is sent.
+    /// Sends a request to an instance, or to several in turn until one answers, and waits for the
+    /// head of the response. `outbound` makes the request of a body for an upstream that is to be
+    /// given that `Host`, or the client's own.
     ///
     /// # Errors
     /// See [`Failure`].
     pub async fn send(
         &self,
         order: &Order<'_>,
-        request: &mut Option<Request<Outgoing>>,
+        body: Outgoing,
+        outbound: &impl Fn(Option<HeaderValue>, Outgoing) -> Request<Outgoing>,
     ) -> Result<Answered, Failure> {
-        let mut counted = Counted { counts: &self.counts, outcome: Some(UpstreamOutcome::Cancelled) };
-        let endpoint = &self.endpoints[order.endpoint];
-        while let Some(mut link) = endpoint.take_idle() {
-            link.counted.becomes(ConnectionState::Active);
-            let shared = Rc::clone(&link.shared);
-            let sent = match self.send_on(link, order, request).await {
-                // Never written: any other connection will do.
-                Err(_) if request.is_some() => continue,
-                Err(Failure::Exchange(error)) if gave_no_answer(&error) && !shared.flow.has_heard() => {
-                    Err(Failure::DeadLink)
-                }
-                sent => sent,
-            };
-            counted.ends(&sent);
-            return sent;
+        if self.generation.get() != self.cluster.generation() {
+            self.follow_cluster();
         }
-        // Boxed: a new connection costs more, and otherwise each client's would hold room for it.
-        let sent = Box::pin(self.send_afresh(order, request)).await;
-        counted.ends(&sent);
-        sent
+        let endpoint = match self.pick(&[]) {
+            Some(endpoint) => endpoint,
+            None => Box::pin(self.first_address(order)).await?,
+        };
+        if self.settings().retries > 0 {
+            self.budget.request();
+        }
+        let mut request = Some(outbound(self.host_of(&endpoint), body));
+        let sent = self.send_to(&endpoint, order, &mut request).await;
+        match sent {
+            Ok(answered) => Ok(answered),
+            // Boxed, or each client's connection would hold room for it.
+            Err(failure) => Box::pin(self.send_again(failure, endpoint, order, request, outbound)).await,
+        }
     }
 
-    /// The same once more, on a new connection alone.
-    ///
-    /// # Errors
-    /// See [`Failure`].
-    pub async fn send_again(
+    /// After a failure: to the same instance, to others, or not at all.
+    async fn send_again(
         &self,
+        mut failure: Failure,
+        mut endpoint: Rc<Endpoint>,
+        order: &Order<'_>,
+        mut request: Option<Request<Outgoing>>,
+        outbound: &impl Fn(Option<HeaderValue>, Outgoing) -> Request<Outgoing>,
+    ) -> Result<Answered, Failure> {
+        let mut tried = vec![Rc::clone(&endpoint)];
+        let (mut unprocessed, mut retries) = (0, self.settings().retries);
+        let mut was_dead = false;
+        loop {
+            let never_sent = request.is_some();
+            match &failure {
+                Failure::Connect(_) | Failure::ConnectTimeout => {
+                    let next = self.pick(&tried).filter(|_| never_sent && tried.len() < MOST_CONNECTS);
+                    let Some(next) = next else { return Err(failure) };
+                    endpoint = next;
+                }
+                Failure::DeadLink if order.may_repeat && !was_dead => was_dead = true,
+                Failure::Unprocessed(_)
+                    if (never_sent || order.is_bodiless) && unprocessed < MOST_CONNECTS =>
+                {
+                    unprocessed += 1;
+                    endpoint = self.pick(&tried).unwrap_or(endpoint);
+                }
+                Failure::DeadLink | Failure::Silent(_)
+                    if order.may_repeat && retries > 0 && self.budget.spend() =>
+                {
+                    retries -= 1;
+                    endpoint = self.pick(&tried).unwrap_or(endpoint);
+                }
+                _ => return Err(failure),
+            }
+            tried.push(Rc::clone(&endpoint));
+            if !never_sent {
+                self.counts.retry();
+            }
+            let body = request.take().map_or_else(Outgoing::empty, Request::into_body);
+            request = Some(outbound(self.host_of(&endpoint), body));
+            let afresh = was_dead && matches!(failure, Failure::DeadLink);
+            let sent = if afresh {
+                self.send_afresh(&endpoint, order, &mut request).await
+            } else {
+                self.send_to(&endpoint, order, &mut request).await
+            };
+            match sent {
+                Ok(answered) => return Ok(answered),
+                Err(again) => failure = again,
+            }
+        }
+    }
+
+    /// Sends a request on a pooled connection of this instance, or on a new one. It is taken from
+    /// its place when it is sent, and put back when it turns out never to have been written.
+    async fn send_to(
+        &self,
+        endpoint: &Rc<Endpoint>,
         order: &Order<'_>,
         request: &mut Option<Request<Outgoing>>,
     ) -> Result<Answered, Failure> {
-        self.counts.retry();
-        let mut counted = Counted { counts: &self.counts, outcome: Some(UpstreamOutcome::Cancelled) };
-        let sent = Box::pin(self.send_afresh(order, request)).await;
+        let mut counted = Counted::new(&self.counts);
+        while let Some(mut link) = endpoint.take_idle_in_turn() {
+            link.counted.becomes(ConnectionState::Active);
+            let sent = match self.send_on(InFlight::new(endpoint), link, order, request).await {
+                // Never written: any other connection will do.
+                Err(_) if request.is_some() => continue,
+                Err(Failure::Silent(_)) => Err(Failure::DeadLink),
+                sent => sent,
+            };
+            counted.ends(&sent);
+            self.judge(endpoint, order, &sent);
+            return sent;
+        }
+        // Boxed: a new connection costs more, and otherwise each client's would hold room for it.
+        let sent = Box::pin(self.send_unpooled(endpoint, order, request)).await;
         counted.ends(&sent);
         sent
     }
 
     async fn send_afresh(
         &self,
+        endpoint: &Rc<Endpoint>,
         order: &Order<'_>,
         request: &mut Option<Request<Outgoing>>,
     ) -> Result<Answered, Failure> {
-        let link = self.connect(&self.endpoints[order.endpoint], order.timeouts).await?;
-        self.send_on(link, order, request).await
+        let mut counted = Counted::new(&self.counts);
+        let sent = self.send_unpooled(endpoint, order, request).await;
+        counted.ends(&sent);
+        sent
     }
 
-    /// Puts a request that was never written back in its place.
+    async fn send_unpooled(
+        &self,
+        endpoint: &Rc<Endpoint>,
+        order: &Order<'_>,
+        request: &mut Option<Request<Outgoing>>,
+    ) -> Result<Answered, Failure> {
+        let load = InFlight::new(endpoint);
+        let sent = match self.reach(endpoint, order).await {
+            Ok(Way::Link(link)) => self.send_on(load, link, order, request).await,
+            Ok(Way::Stream(on, place)) => self.send_in(load, on, place, order, request).await,
+            Err(failure) => Err(failure),
+        };
+        self.judge(endpoint, order, &sent);
+        sent
+    }
+
+    /// On a connection that carries nothing else.
     async fn send_on(
         &self,
+        load: InFlight,
         mut link: Link,
         order: &Order<'_>,
         request: &mut Option<Request<Outgoing>>,
     ) -> Result<Answered, Failure> {
-        let Order { record, timeouts, .. } = order;
         let Some(mut sent) = request.take() else { return Err(Failure::DeadLink) };
+        if self.settings().http2 {
+            // Meant for the protocol that the upstream did not choose.
+            sent.headers_mut().remove(header::TE);
+        }
         sent.body_mut().paced_by(&link.shared.flow);
         link.shared.flow.await_head();
+        let answered = self.head_of(order, link.sender.try_send_request(sent), request).await;
+        match answered {
+            Ok(response) => Ok((response, Lease::of_link(load, link, &self.clock))),
+            Err(Failure::Exchange(error)) if gave_no_answer(&error) && !link.shared.flow.has_heard() => {
+                Err(Failure::Silent(error))
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// On a connection that carries others beside it.
+    async fn send_in(
+        &self,
+        load: InFlight,
+        on: Rc<Multiplexed>,
+        place: Option<Place>,
+        order: &Order<'_>,
+        request: &mut Option<Request<Outgoing>>,
+    ) -> Result<Answered, Failure> {
+        let Some(mut sent) = request.take() else { return Err(Failure::DeadLink) };
+        for_http2(&mut sent, on.is_secure, &load.endpoint().instance.host);
+        let stream = Stream::begin(on, &self.clock);
+        let mut sender = stream.on.sender.clone();
+        let answered = self.head_of(order, sender.try_send_request(sent), request).await;
+        match answered {
+            Ok(response) => Ok((response, Lease::of_stream(load, stream, place))),
+            Err(Failure::ResponseTimeout) => {
+                // A connection whose other end is gone would take every request to come.
+                load.endpoint().give_up(&stream.on);
+                Err(Failure::ResponseTimeout)
+            }
+            Err(Failure::Exchange(error)) if request.is_some() || was_not_processed(&error) => {
+                Err(Failure::Unprocessed(error))
+            }
+            Err(Failure::Exchange(error)) if gave_no_answer(&error) => Err(Failure::Silent(error)),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Waits for the head of a response. Puts a request that was never written back in its place.
+    async fn head_of(
+        &self,
+        order: &Order<'_>,
+        answer: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Outgoing>>>>,
+        request: &mut Option<Request<Outgoing>>,
+    ) -> Result<Response<Incoming>, Failure> {
+        let Order { record, timeouts, .. } = order;
         record.expect_within(clock::ticks(timeouts.response), self.clock.now());
-        let mut answer = pin!(link.sender.try_send_request(sent));
+        let mut answer = pin!(answer);
         let answered = poll_fn(|cx| match answer.as_mut().poll(cx) {
             Poll::Pending if record.timed_out() => Poll::Ready(Err(Failure::ResponseTimeout)),
             Poll::Pending => Poll::Pending,
@@ -234,64 +372,114 @@ impl Upstream {
         .await;
         let response = answered?;
         record.expect_within(clock::ticks(timeouts.idle), self.clock.now());
-        let (endpoint, clock) = (Rc::clone(&self.endpoints[order.endpoint]), Rc::clone(&self.clock));
-        Ok((response, Lease { endpoint, link: Some(link), clock, reusable: true }))
+        Ok(response)
     }
 
-    async fn connect(&self, endpoint: &Rc<Endpoint>, timeouts: &UpstreamTimeouts) -> Result<Link, Failure> {
-        if endpoint.open.get() >= self.most {
-            return Err(Failure::Full);
-        }
-        let place = Place::take(endpoint);
-        let stream = tokio::time::timeout(timeouts.connect, Socket::connect(&endpoint.target))
-            .await
-            .map_err(|_| Failure::ConnectTimeout)?
-            .map_err(Failure::Connect)?;
-        let flow = Rc::new(Flow::default());
-        let io = TokioIo::new(Metered::new(stream, Rc::clone(&flow)));
-        let (sender, mut connection) = http1::Builder::new()
-            .writev(false)
-            .read_buf_exact_size(Some(READ_SIZE))
-            .handshake::<_, Outgoing>(io)
-            .await
-            .map_err(Failure::Exchange)?;
-        let shared = Rc::new(Shared { flow, remains: RefCell::new(None) });
-        let driven = Rc::clone(&shared);
-        tokio::task::spawn_local(async move {
-            let _place = place;
-            if poll_fn(|cx| connection.poll_without_shutdown(cx)).await.is_ok() {
-                let parts = connection.into_parts();
-                let stream = parts.io.into_inner().into_inner();
-                let read = parts.read_buf.to_vec();
-                driven.remains.replace(Some(Remains { stream, read, _counted: None }));
+    fn pick(&self, tried: &[Rc<Endpoint>]) -> Option<Rc<Endpoint>> {
+        let endpoints = self.endpoints.borrow();
+        self.balancer.pick(&endpoints, tried, self.clock.now()).map(Rc::clone)
+    }
+
+    /// When none can be picked: waits for the first address of a name.
+    async fn first_address(&self, order: &Order<'_>) -> Result<Rc<Endpoint>, Failure> {
+        let arrived = async {
+            loop {
+                let mut changed = pin!(self.cluster.changed.notified());
+                changed.as_mut().enable();
+                self.follow_cluster();
+                if let Some(endpoint) = self.pick(&[]) {
+                    return Ok(endpoint);
+                }
+                if !self.endpoints.borrow().is_empty() {
+                    return Err(Failure::NoneHealthy);
+                }
+                changed.await;
             }
-        });
-        Ok(Link { sender, shared, idle_since: 0, counted: self.counts.connection() })
+        };
+        tokio::time::timeout(order.timeouts.connect, arrived).await.map_err(|_| Failure::NoAddress)?
     }
 
-    /// Closes connections that nobody used for `timeouts.idle`.
+    /// `Host` for an endpoint when the client's own is not preserved.
+    fn host_of(&self, endpoint: &Endpoint) -> Option<HeaderValue> {
+        match &self.settings().host {
+            config::UpstreamHost::Preserve => None,
+            config::UpstreamHost::Fixed(host) => Some(host.clone()),
+            config::UpstreamHost::Target => Some(endpoint.instance.host.clone()),
+        }
+    }
+
+    /// Draws from how a request ended what it says about its instance.
+    fn judge(&self, endpoint: &Rc<Endpoint>, order: &Order<'_>, sent: &Result<Answered, Failure>) {
+        if let Err(failure @ (Failure::Connect(_) | Failure::ConnectTimeout)) = sent
+            && endpoint.rest(self.clock.now())
+        {
+            let error: &dyn std::error::Error = failure;
+            let (upstream, instance) = (&self.settings().name, &endpoint.instance.address);
+            tracing::warn!(upstream, %instance, error, "an instance takes no connection");
+        }
+        if self.settings().outlier.is_none() {
+            return;
+        }
+        let failed = match sent {
+            Ok((response, _)) => matches!(
+                response.status(),
+                StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+            ),
+            // Of a kept connection that its upstream had closed nothing follows.
+            Err(
+                Failure::NoAddress
+                | Failure::NoneHealthy
+                | Failure::Full
+                | Failure::DeadLink
+                | Failure::Unprocessed(_),
+            ) => return,
+            Err(_) if order.record.body() != BodyState::Fine => return,
+            Err(_) => true,
+        };
+        if !failed {
+            endpoint.instance.succeeded();
+        } else if let Some(time) = self.cluster.failed(&endpoint.instance) {
+            let instance = Arc::clone(&endpoint.instance);
+            tokio::task::spawn_local(async move {
+                tokio::time::sleep(time).await;
+                instance.readmit();
+            });
+        }
+    }
+
+    /// Takes over the cluster's instances. What is known of those that stay, is kept; connections to
+    /// the others end with the requests on them.
+    fn follow_cluster(&self) {
+        self.generation.set(self.cluster.generation());
+        let known = self.endpoints.borrow().clone();
+        let endpoints = self
+            .cluster
+            .instances()
+            .iter()
+            .map(|instance| {
+                let kept = known.iter().find(|endpoint| Arc::ptr_eq(&endpoint.instance, instance));
+                kept.map_or_else(|| Rc::new(Endpoint::new(instance, self.queue.as_ref())), Rc::clone)
+            })
+            .collect();
+        self.endpoints.replace(endpoints);
+    }
+
+    /// Once a second: closes connections that nobody used for `timeouts.idle`.
     pub fn sweep(&self) {
-        let oldest = self.clock.now().saturating_sub(clock::ticks(self.settings.timeouts.idle));
-        for endpoint in &self.endpoints {
-            endpoint.idle.borrow_mut().retain(|link| link.idle_since >= oldest && !link.sender.is_closed());
+        self.follow_cluster();
+        self.budget.second();
+        let oldest = self.clock.now().saturating_sub(clock::ticks(self.settings().timeouts.idle));
+        for endpoint in &**self.endpoints.borrow() {
+            endpoint.sweep(oldest);
         }
     }
 }
 
-impl Endpoint {
-    /// The connection used last, so that the others grow old and close.
-    fn take_idle(&self) -> Option<Link> {
-        let mut idle = self.idle.borrow_mut();
-        let mut at = idle.len();
-        while at > 0 {
-            at -= 1;
-            if idle[at].sender.is_closed() {
-                idle.remove(at);
-            } else if idle[at].sender.is_ready() {
-                return Some(idle.remove(at));
-            }
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        if let Some(yielding) = &self.yielding {
+            yielding.abort();
         }
-        None
     }
 }
 
@@ -302,7 +490,11 @@ struct Counted<'c> {
     outcome: Option<UpstreamOutcome>,
 }
 
-impl Counted<'_> {
+impl<'c> Counted<'c> {
+    const fn new(counts: &'c UpstreamWorker) -> Self {
+        Self { counts, outcome: Some(UpstreamOutcome::Cancelled) }
+    }
+
     fn ends(&mut self, sent: &Result<Answered, Failure>) {
         self.outcome = match sent {
             Ok((response, _)) => Some(response.status().into()),
@@ -322,59 +514,34 @@ impl Drop for Counted<'_> {
 impl Failure {
     fn outcome(&self) -> Option<UpstreamOutcome> {
         match self {
-            Self::Connect(_) | Self::ConnectTimeout | Self::DeadLink => Some(UpstreamOutcome::Unreachable),
+            Self::Connect(_) | Self::ConnectTimeout | Self::DeadLink | Self::Unprocessed(_) => {
+                Some(UpstreamOutcome::Unreachable)
+            }
             Self::ResponseTimeout => Some(UpstreamOutcome::Timeout),
-            Self::Full => None,
-            Self::Exchange(error) if error.is_parse() || error.is_incomplete_message() => {
+            Self::Full | Self::NoAddress | Self::NoneHealthy => None,
+            Self::Silent(error) | Self::Exchange(error)
+                if error.is_parse() || error.is_incomplete_message() =>
+            {
                 Some(UpstreamOutcome::Protocol)
             }
-            Self::Exchange(_) => Some(UpstreamOutcome::Unreachable),
+            Self::Silent(_) | Self::Exchange(_) => Some(UpstreamOutcome::Unreachable),
         }
     }
 }
 
-/// A place among an endpoint's open connections.
-struct Place(Rc<Endpoint>);
-
-impl Place {
-    fn take(endpoint: &Rc<Endpoint>) -> Self {
-        endpoint.open.set(endpoint.open.get() + 1);
-        Self(Rc::clone(endpoint))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.open.set(self.0.open.get() - 1);
-    }
-}
-
-impl Lease {
-    /// Nobody else may be given this connection.
-    #[must_use]
-    pub fn once(mut self) -> Self {
-        self.reusable = false;
-        self
-    }
-
-    /// The response was read to its end.
-    pub fn release(mut self) {
-        if let Some(mut link) = self.link.take().filter(|_| self.reusable) {
-            link.idle_since = self.clock.now();
-            link.counted.becomes(ConnectionState::Idle);
-            self.endpoint.idle.borrow_mut().push(link);
-        }
-    }
-
-    /// Waits until the connection has stopped speaking HTTP, after a 101.
-    pub async fn into_remains(mut self) -> Option<Remains> {
-        let link = self.link.take()?;
-        let Link { mut sender, shared, counted, .. } = link;
-        // Resolves with an error once the connection's task is done.
-        let _ = poll_fn(|cx| sender.poll_ready(cx)).await;
-        let remains = shared.remains.take()?;
-        Some(Remains { _counted: Some(counted), ..remains })
-    }
+/// Gives a request the form of HTTP/2 (RFC 9113 section 8.3.1): its host becomes part of the target.
+fn for_http2(request: &mut Request<Outgoing>, is_secure: bool, fallback: &HeaderValue) {
+    let headers = request.headers_mut();
+    headers.remove(header::TRANSFER_ENCODING);
+    let host = headers.remove(header::HOST);
+    let authority = |value: &HeaderValue| Authority::try_from(value.as_bytes()).ok();
+    let authority = host.as_ref().and_then(authority).or_else(|| authority(fallback));
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    parts.scheme = Some(if is_secure { http::uri::Scheme::HTTPS } else { http::uri::Scheme::HTTP });
+    parts.authority = authority;
+    // It has all three parts, and what makes them up was parsed already.
+    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+    *request.version_mut() = Version::HTTP_2;
 }
 
 /// The connection turned out dead: not a byte of an answer came.
@@ -384,13 +551,34 @@ fn gave_no_answer(error: &hyper::Error) -> bool {
         || matches!(io_kind(error), Some(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe))
 }
 
+/// Whether an HTTP/2 upstream has said that it did not look at a request (RFC 9113 section 8.7): the
+/// stream was refused, or came after the last one that a connection about to end will answer.
+fn was_not_processed(error: &hyper::Error) -> bool {
+    use std::error::Error as _;
+    let Some(error) = error.source().and_then(|source| source.downcast_ref::<h2::Error>()) else {
+        return false;
+    };
+    let reason = error.reason();
+    reason == Some(h2::Reason::REFUSED_STREAM)
+        || error.is_go_away() && error.is_remote() && reason == Some(h2::Reason::NO_ERROR)
+}
+
 /// Whether a response came that is none.
 #[must_use]
 pub fn is_malformed(error: &hyper::Error) -> bool {
-    error.is_parse() || io_kind(error) == Some(ErrorKind::InvalidData)
+    use std::error::Error as _;
+    let of_http2 = || {
+        let source = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+        source.is_some_and(|error| !error.is_io())
+    };
+    error.is_parse() || io_kind(error) == Some(ErrorKind::InvalidData) || of_http2()
 }
 
 fn io_kind(error: &hyper::Error) -> Option<ErrorKind> {
     use std::error::Error as _;
-    Some(error.source()?.downcast_ref::<std::io::Error>()?.kind())
+    let source = error.source()?;
+    match source.downcast_ref::<h2::Error>() {
+        Some(error) => Some(error.get_io()?.kind()),
+        None => Some(source.downcast_ref::<std::io::Error>()?.kind()),
+    }
 }

@@ -20,6 +20,8 @@ use crate::metrics::{ConfigReload, Metrics};
 use crate::readiness::Readiness;
 use crate::signin;
 use crate::stytch::{self, Client};
+use crate::upstream::cluster::{self, Fleet};
+use crate::upstream::{health, names};
 
 /// Holds on to what stays the same from one configuration to the next.
 pub(crate) struct Control {
@@ -30,6 +32,7 @@ pub(crate) struct Control {
     changes: Arc<Changes>,
     signin: Arc<signin::Lasting>,
     connected: Option<Connected>,
+    fleet: Fleet,
     /// Whether keys are fetched at once and then on schedule, or only when they are asked for.
     scheduled: bool,
 }
@@ -95,6 +98,7 @@ impl Control {
             changes: Arc::default(),
             signin: Arc::new(signin::Lasting::new(&config.rate_limit)?),
             connected: None,
+            fleet: Arc::new([]),
             scheduled: true,
         })
     }
@@ -111,6 +115,21 @@ impl Control {
     ) -> Result<Option<Arc<signin::Common>>, aws_lc_rs::error::Unspecified> {
         let Some(connected) = &self.connected else { return Ok(None) };
         signin::Common::new(config, connected.client.clone(), &self.signin, &self.metrics)
+    }
+
+    /// What workers share of the upstreams. Their names are looked up, and their health is checked,
+    /// until the next call.
+    pub(super) fn look_after_upstreams(&mut self, config: &Config) -> Fleet {
+        self.fleet = cluster::fleet(config, &self.fleet, &self.metrics);
+        for cluster in &*self.fleet {
+            if cluster.has_names() {
+                tokio::task::spawn_local(names::follow(Arc::downgrade(cluster), names::of_system));
+            }
+            if cluster.settings.health.is_some() {
+                tokio::task::spawn_local(health::watch(Arc::downgrade(cluster)));
+            }
+        }
+        Arc::clone(&self.fleet)
     }
 
     /// The handles workers ask through. New tasks only where what they depend on has changed; the

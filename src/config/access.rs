@@ -229,7 +229,8 @@ fn canonical_permission(permission: &Permission) -> Value {
 /// Not by its name, but by where its requests arrive.
 fn canonical_upstream(upstream: &Upstream) -> Value {
     let target = |target: &Target| match target {
-        Target::Tcp { host, port } => format!("{host}:{port}"),
+        Target::Tcp { host, port, tls: false } => format!("{host}:{port}"),
+        Target::Tcp { host, port, tls: true } => format!("https://{host}:{port}"),
         Target::Unix(path) => format!("unix:{}", path.display()),
     };
     let host = match &upstream.host {

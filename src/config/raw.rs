@@ -29,7 +29,7 @@ pub(super) use route::{EncodedSlashes, Route};
 pub(super) use rules::{Allow, Enforce, Kind, PermissionCheck};
 pub(super) use server::{Admin, ExtAuthz, ForwardAuth, Limits, Server};
 pub(super) use signin::{Brand, Signin};
-pub(super) use upstream::Upstream;
+pub(super) use upstream::{Health, Outlier, Upstream, UpstreamTls};
 pub(super) use webhook::Webhook;
 
 /// Settings of stytch-gateway.

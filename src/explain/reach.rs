@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::site::Site;
+use crate::upstream::cluster;
 
 const FETCH: &str = "fetch the project's keys";
 
@@ -51,7 +52,8 @@ pub(super) fn connect(mut config: Config, offline: bool) -> Result<Connected, St
         take_down(&mut shared, &unasked);
     }
     let clock = Rc::<CoarseClock>::default();
-    let site = Site::new(config, shared.clone(), None, &metrics, &metrics.worker(0), &clock);
+    let fleet = cluster::fleet(&config, &[], &metrics);
+    let site = Site::new(config, shared.clone(), None, &fleet, &metrics, &metrics.worker(0), &clock);
     Ok(Connected { site, control, shared, unasked, offline })
 }
 

@@ -164,6 +164,34 @@ impl Scrape {
         for (name, counts) in &upstreams {
             count_in(&mut family, &[("upstream", name.as_str())], counts.retries())?;
         }
+        let mut family = out.gauge("upstream_waiting", "Requests that wait for a connection.", None)?;
+        for (name, counts) in &upstreams {
+            family.encode_family(&[("upstream", name.as_str())])?.encode_gauge(&counts.waiting())?;
+        }
+        self.instances(out)
+    }
+
+    fn instances(&self, out: &mut Families<'_, '_>) -> fmt::Result {
+        let upstreams = self.0.upstreams.in_use();
+        let mut family =
+            out.gauge("upstream_endpoint_up", "Whether an instance of an upstream is sent requests.", None)?;
+        for (name, counts) in &upstreams {
+            for (address, endpoint) in counts.endpoints() {
+                let labels = [("upstream", name.as_str()), ("endpoint", address.as_str())];
+                family.encode_family(&labels)?.encode_gauge(&u64::from(endpoint.is_up()))?;
+            }
+        }
+        let mut family =
+            out.counter("upstream_ejections", "Instances left alone after failures in a row.")?;
+        for (name, counts) in &upstreams {
+            count_in(&mut family, &[("upstream", name.as_str())], counts.ejections())?;
+        }
+        let mut family = out.counter("upstream_health_checks", "Health checks of instances.")?;
+        for (name, counts) in &upstreams {
+            for (outcome, count) in counts.health_checks().into_iter().filter(|each| each.1 > 0) {
+                count_in(&mut family, &[("upstream", name.as_str()), ("outcome", outcome)], count)?;
+            }
+        }
         Ok(())
     }
 

@@ -6,6 +6,8 @@
 //! then rejected leaves nothing behind, and memory is bounded by what is configured.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::label::{ConnectionState, Decision, UpstreamOutcome};
@@ -80,6 +82,24 @@ impl Requests {
 #[derive(Debug)]
 pub struct UpstreamCounts {
     workers: Box<[UpstreamNumbers]>,
+    endpoints: Named<EndpointUp>,
+    /// Passed and failed.
+    health_checks: [Number; 2],
+    ejections: Number,
+}
+
+/// Whether requests are sent to an instance of an upstream.
+#[derive(Debug)]
+pub struct EndpointUp(AtomicBool);
+
+impl EndpointUp {
+    pub fn set(&self, up: bool) {
+        self.0.store(up, Relaxed);
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.0.load(Relaxed)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -88,11 +108,51 @@ struct UpstreamNumbers {
     requests: [Number; UpstreamOutcome::ALL.len()],
     connections: [Number; ConnectionState::ALL.len()],
     retries: Number,
+    waiting: Number,
 }
 
 impl UpstreamCounts {
     pub(super) fn new(workers: usize) -> Self {
-        Self { workers: (0..workers).map(|_| UpstreamNumbers::default()).collect() }
+        Self {
+            workers: (0..workers).map(|_| UpstreamNumbers::default()).collect(),
+            endpoints: Named::default(),
+            health_checks: Default::default(),
+            ejections: Number::default(),
+        }
+    }
+
+    /// The instance with this address, which counts as up at first and is shown for as long as
+    /// somebody holds this.
+    #[must_use]
+    pub fn endpoint(&self, address: &str) -> Arc<EndpointUp> {
+        self.endpoints.obtain(address, || EndpointUp(AtomicBool::new(true)))
+    }
+
+    /// On whatever thread.
+    pub fn health_check(&self, passed: bool) {
+        self.health_checks[usize::from(!passed)].add_shared(1);
+    }
+
+    /// Likewise.
+    pub fn ejected(&self) {
+        self.ejections.add_shared(1);
+    }
+
+    pub(super) fn endpoints(&self) -> Vec<(String, Arc<EndpointUp>)> {
+        self.endpoints.in_use()
+    }
+
+    pub(super) fn health_checks(&self) -> [(&'static str, u64); 2] {
+        let [passed, failed] = &self.health_checks;
+        [("passed", passed.load()), ("failed", failed.load())]
+    }
+
+    pub(super) fn ejections(&self) -> u64 {
+        self.ejections.load()
+    }
+
+    pub(super) fn waiting(&self) -> u64 {
+        self.workers.iter().map(|worker| worker.waiting.load()).sum()
     }
 
     pub(super) fn requests(&self, outcome: UpstreamOutcome) -> u64 {
@@ -128,10 +188,27 @@ impl UpstreamWorker {
         self.numbers().retries.add(1);
     }
 
+    /// Counts a request that waits for a connection, until the guard is dropped.
+    pub fn waits(&self) -> UpstreamWaiting {
+        self.numbers().waiting.add(1);
+        UpstreamWaiting(self.clone())
+    }
+
     /// Counts a new connection as active until the guard says otherwise or is dropped.
     pub fn connection(&self) -> UpstreamConnection {
         self.numbers().connections[ConnectionState::Active as usize].add(1);
         UpstreamConnection { upstream: self.clone(), state: ConnectionState::Active }
+    }
+}
+
+/// A request that waits for a connection.
+#[derive(Debug)]
+#[must_use = "the wait counts as over as soon as this is dropped"]
+pub struct UpstreamWaiting(UpstreamWorker);
+
+impl Drop for UpstreamWaiting {
+    fn drop(&mut self) {
+        self.0.numbers().waiting.subtract(1);
     }
 }
 

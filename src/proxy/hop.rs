@@ -54,6 +54,12 @@ pub fn is_plainly_framed(headers: &HeaderMap) -> bool {
     }
 }
 
+/// Whether the sender takes trailers (RFC 9110 section 10.1.4), as every client of gRPC says.
+#[must_use]
+pub fn takes_trailers(headers: &HeaderMap) -> bool {
+    headers.get_all(header::TE).iter().flat_map(tokens).any(|token| token.eq_ignore_ascii_case(b"trailers"))
+}
+
 /// Whether `Connection` holds an option that is not about connections: a header that its sender
 /// wants removed.
 #[must_use]

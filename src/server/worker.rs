@@ -35,6 +35,7 @@ use crate::signin;
 use crate::site::Site;
 use crate::telemetry::access_log::{self, Lines};
 use crate::telemetry::audit_log;
+use crate::upstream::cluster::Fleet;
 
 /// Bytes a connection buffers of a request at once, and of a response. What a client that stops
 /// reading can pin is a few of these (see ARCHITECTURE.md, Memory).
@@ -50,6 +51,7 @@ pub struct Orders {
     pub config: Arc<Config>,
     pub shared: authn::Shared,
     pub signin: Option<Arc<signin::Common>>,
+    pub fleet: Fleet,
     pub phase: Phase,
 }
 
@@ -102,8 +104,15 @@ pub struct Parts {
 pub async fn run(mut parts: Parts) {
     let clock = Rc::new(CoarseClock::default());
     let orders = parts.orders.borrow_and_update().clone();
-    let site =
-        Site::new(orders.config, orders.shared, orders.signin, &parts.all_metrics, &parts.metrics, &clock);
+    let site = Site::new(
+        orders.config,
+        orders.shared,
+        orders.signin,
+        &orders.fleet,
+        &parts.all_metrics,
+        &parts.metrics,
+        &clock,
+    );
     let worker = Rc::new(Worker {
         protocol: parts.protocol,
         site: RefCell::new(site),
@@ -158,6 +167,7 @@ impl Worker {
             orders.config,
             orders.shared,
             orders.signin,
+            &orders.fleet,
             &self.all_metrics,
             &self.metrics,
             &self.clock,

@@ -9,42 +9,64 @@ use std::task::{Context, Poll, Waker, ready};
 use http::HeaderValue;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::client::TlsStream;
 
+use super::cluster::{Address, Instance};
 use super::head::Head;
+use super::tls::{self, Speak, Tls};
 use crate::config::Target;
 
 /// Bytes of a request body that may wait in memory for an upstream that does not read.
 const MOST_UNWRITTEN: u64 = 32 * 1024;
 
 impl Target {
-    /// Host and port as a `Host` header; none for a unix socket.
+    /// Host and port as a `Host` header; `localhost` for a unix socket.
     #[must_use]
-    pub fn authority(&self) -> Option<HeaderValue> {
-        match self {
-            Self::Tcp { host, port: 80 } => HeaderValue::from_str(host).ok(),
-            Self::Tcp { host, port } => HeaderValue::try_from(format!("{host}:{port}")).ok(),
-            Self::Unix(_) => Some(HeaderValue::from_static("localhost")),
-        }
+    pub fn authority(&self) -> HeaderValue {
+        let text = match self {
+            Self::Tcp { host, port, tls } => {
+                let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+                let usual = if *tls { 443 } else { 80 };
+                if *port == usual { host } else { format!("{host}:{port}") }
+            }
+            Self::Unix(_) => "localhost".to_owned(),
+        };
+        HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("localhost"))
     }
 }
 
-/// A connected socket of either family.
+/// A connected socket of either family, perhaps with TLS on it.
 pub enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Socket {
-    /// A name is resolved anew each time; its addresses are tried in turn.
-    pub async fn connect(target: &Target) -> io::Result<Self> {
-        match target {
-            Target::Tcp { host, port } => {
-                let host = host.trim_start_matches('[').trim_end_matches(']');
-                let stream = TcpStream::connect((host, *port)).await?;
-                stream.set_nodelay(true)?;
-                Ok(Self::Tcp(stream))
-            }
-            Target::Unix(path) => Ok(Self::Unix(UnixStream::connect(path).await?)),
+    /// `tls` is there for what is reached over https.
+    ///
+    /// # Errors
+    /// When nobody listens, or it is not who it should be.
+    pub async fn connect(instance: &Instance, tls: Option<&Tls>, speak: Speak) -> io::Result<Self> {
+        let stream = match &instance.address {
+            Address::Unix(path) => return Ok(Self::Unix(UnixStream::connect(path).await?)),
+            Address::Tcp(address) => TcpStream::connect(address).await?,
+        };
+        stream.set_nodelay(true)?;
+        let Target::Tcp { host, tls: true, .. } = &instance.target else { return Ok(Self::Tcp(stream)) };
+        let Some(tls) = tls else { return Err(io::Error::other("no TLS to speak https with")) };
+        Ok(Self::Tls(Box::new(tls.connect(stream, host, speak).await?)))
+    }
+
+    pub const fn is_secure(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
+    /// Whether HTTP/2 is what to speak: known beforehand, or agreed on with TLS.
+    pub fn speaks_http2(&self, speak: Speak) -> bool {
+        match self {
+            Self::Tls(stream) => tls::agreed_on_http2(stream),
+            Self::Tcp(_) | Self::Unix(_) => speak == Speak::Http2,
         }
     }
 }
@@ -147,6 +169,7 @@ impl AsyncRead for Socket {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -156,6 +179,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -163,6 +187,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
             Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -170,6 +195,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

@@ -3,13 +3,16 @@
 //! It is no HTTP library's server, so nothing is repaired or tidied on the way in.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::{Builder, Handle};
 use tokio::task::AbortHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 
 use crate::client::find;
 use crate::world::eventually;
@@ -159,6 +162,47 @@ impl Echo {
         Self { address, state, accepting }
     }
 
+    /// One that speaks TLS.
+    pub(crate) async fn start_with(tls: Arc<ServerConfig>) -> Self {
+        let state = Arc::new(State::default());
+        let serving = Arc::clone(&state);
+        let bound = RUNTIME.spawn(async move {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+            let address = listener.local_addr().expect("a listener has an address");
+            let accepting = tokio::spawn(async move {
+                while let Ok((stream, _)) = listener.accept().await {
+                    let (acceptor, state) = (TlsAcceptor::from(Arc::clone(&tls)), Arc::clone(&serving));
+                    tokio::spawn(async move {
+                        if let Ok(stream) = acceptor.accept(stream).await {
+                            serve(stream, &state).await;
+                        }
+                    });
+                }
+            });
+            (address, accepting.abort_handle())
+        });
+        let (address, accepting) = bound.await.expect("an upstream starts");
+        Self { address, state, accepting }
+    }
+
+    /// One on a socket file. It has no address.
+    pub(crate) async fn start_at(path: PathBuf) -> Self {
+        let state = Arc::new(State::default());
+        let serving = Arc::clone(&state);
+        let bound = RUNTIME.spawn(async move {
+            let listener = UnixListener::bind(path).expect("a socket file can be made");
+            let accepting = tokio::spawn(async move {
+                while let Ok((stream, _)) = listener.accept().await {
+                    let state = Arc::clone(&serving);
+                    tokio::spawn(async move { serve(stream, &state).await });
+                }
+            });
+            accepting.abort_handle()
+        });
+        let accepting = bound.await.expect("an upstream starts");
+        Self { address: SocketAddr::from(([0, 0, 0, 0], 0)), state, accepting }
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -206,24 +250,29 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 async fn accept(listener: TcpListener, state: Arc<State>) {
     while let Ok((stream, _)) = listener.accept().await {
-        let number = {
-            let mut connections = lock(&state.connections);
-            *connections += 1;
-            *connections - 1
-        };
-        tokio::spawn(Served { stream, number, read: Vec::new(), state: Arc::clone(&state) }.run());
+        let state = Arc::clone(&state);
+        tokio::spawn(async move { serve(stream, &state).await });
     }
 }
 
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, state: &Arc<State>) {
+    let number = {
+        let mut connections = lock(&state.connections);
+        *connections += 1;
+        *connections - 1
+    };
+    Served { stream, number, read: Vec::new(), state: Arc::clone(state) }.run().await;
+}
+
 /// One connection being served.
-struct Served {
-    stream: TcpStream,
+struct Served<S> {
+    stream: S,
     number: usize,
     read: Vec<u8>,
     state: Arc<State>,
 }
 
-impl Served {
+impl<S: AsyncRead + AsyncWrite + Unpin> Served<S> {
     async fn run(mut self) {
         while self.exchange().await.is_some() {}
     }

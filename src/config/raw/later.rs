@@ -6,7 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{OneOrMany, Period};
+use super::OneOrMany;
 
 /// A listener for https beside the plain one.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -43,42 +43,6 @@ pub(in crate::config) enum TlsVersion {
     Tls12,
     #[serde(rename = "1.3")]
     Tls13,
-}
-
-/// Checks that take an instance out of service while it fails them.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(in crate::config) struct Health {
-    /// The path asked for.
-    pub(in crate::config) path: Option<String>,
-    /// How often.
-    pub(in crate::config) interval: Option<Period>,
-    /// How long the answer may take.
-    pub(in crate::config) timeout: Option<Period>,
-}
-
-/// How to reach an upstream over https.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(in crate::config) struct UpstreamTls {
-    /// The authorities to trust, a PEM file. By default the public ones.
-    pub(in crate::config) ca: Option<String>,
-    /// The certificate to present, a PEM file.
-    pub(in crate::config) cert: Option<String>,
-    /// Its private key, a PEM file.
-    pub(in crate::config) key: Option<String>,
-    /// The name its certificate must have. By default that of its URL.
-    pub(in crate::config) server_name: Option<String>,
-}
-
-/// When an instance is taken out of service after failures in a row.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(in crate::config) struct Outlier {
-    /// How many failures.
-    pub(in crate::config) failures: Option<u32>,
-    /// For how long it is left alone.
-    pub(in crate::config) eject: Option<Period>,
 }
 
 /// Shares verified sessions and sign-outs between replicas.

@@ -73,7 +73,7 @@ fn variables_are_read_as_their_key_wants_them() {
     assert_eq!(config.identity.headers[0].0, "x-stytch-member-id");
     assert!(config.rate_limit.failures.is_none());
     assert_eq!(config.routes[0].name, "/a/*");
-    let target = super::super::Target::Tcp { host: "::1".to_owned(), port: 80 };
+    let target = super::super::Target::Tcp { host: "::1".to_owned(), port: 80, tls: false };
     assert_eq!(config.upstreams[0].targets, [target]);
 }
 

@@ -298,13 +298,38 @@ fn of_upstreams() {
             "url = \"127.0.0.1:3000\"",
             "a.toml:6:1: upstreams.app.url: \"127.0.0.1:3000\" is not a URL; it must begin with http:// or https://",
         ),
+        ("url = \"http://app\"\nretries = 11", "a.toml:7:1: upstreams.app.retries: at most 10"),
         (
-            "url = \"https://app\"",
-            "a.toml:6:1: upstreams.app.url: https upstreams are not available yet in this version; use http://",
+            "url = \"http://app\"\nhealth.interval = \"1s\"",
+            "a.toml:7:1: upstreams.app.health.path: missing; write what to ask for, such as \"/healthz\"",
+        ),
+        (
+            "url = \"http://app\"\nhealth.path = \"healthz\"",
+            "a.toml:7:8: upstreams.app.health.path: \"healthz\" is not a path; write one such as \"/healthz\"",
+        ),
+        (
+            "url = \"http://app\"\noutlier.failures = 0",
+            "a.toml:7:9: upstreams.app.outlier.failures: must be at least 1",
+        ),
+        (
+            "url = \"http://app\"\ntls.server_name = \"app\"",
+            "a.toml:7:1: upstreams.app.tls: no url of this upstream begins with https://",
+        ),
+        (
+            "url = \"https://app\"\ntls.server_name = \"a b\"",
+            "a.toml:7:5: upstreams.app.tls.server_name: \"a b\" is not a name that a certificate can have",
+        ),
+        (
+            "url = \"https://app\"\ntls.cert = \"/none\"",
+            "a.toml:7:1: upstreams.app.tls.key: missing; name the PEM file of the certificate's private key",
+        ),
+        (
+            "url = \"https://app\"\ntls.ca = \"/none.pem\"",
+            "a.toml:7:5: upstreams.app.tls.ca: /none.pem cannot be read: No such file or directory (os error 2)",
         ),
         (
             "url = \"ftp://app\"",
-            "a.toml:6:1: upstreams.app.url: ftp:// is not known here; use http://host:port or unix:/path",
+            "a.toml:6:1: upstreams.app.url: ftp:// is not known here; use http://host:port, https://host:port or unix:/path",
         ),
         (
             "url = \"http://app:99999\"",
@@ -546,16 +571,6 @@ fn what_is_not_available_yet_is_never_accepted_in_silence() {
     later("[cache]", "url = \"redis://127.0.0.1\"", "cache.url");
     later("[rate_limit]", "identity = \"1/min\"", "rate_limit.identity");
     later("[telemetry]", "otlp_endpoint = \"http://127.0.0.1:4317\"", "telemetry.otlp_endpoint");
-    for line in [
-        "balance = \"least_requests\"",
-        "retries = 1",
-        "http2 = true",
-        "health.path = \"/\"",
-        "tls.ca = \"x\"",
-        "outlier.failures = 1",
-    ] {
-        later("[upstreams.app]", line, &format!("upstreams.app.{}", line.split([' ', '.']).next().unwrap()));
-    }
     let message = "signin.methods[1]: \"whatsapp_otp\" is not available yet in this version";
     assert_eq!(told("[signin]", "methods = [\"email_otp\", \"whatsapp_otp\"]"), [message]);
 }

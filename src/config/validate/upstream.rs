@@ -6,7 +6,12 @@ use http::uri::Authority;
 use super::urls::{self, Origin, quoted};
 use super::{Findings, at_least_one, positive};
 use crate::config::problems::{KeyPath, Problems};
-use crate::config::{Target, Upstream, UpstreamHost, UpstreamTimeouts, raw};
+use crate::config::{Health, Outlier, Target, Upstream, UpstreamHost, UpstreamTimeouts, raw};
+
+mod tls;
+
+/// More tries are no help, and a mistake.
+const MOST_RETRIES: u32 = 10;
 
 pub(super) fn upstreams(all: &raw::Raw, findings: &mut Findings) -> Vec<Upstream> {
     let raw = &all.upstreams;
@@ -15,11 +20,11 @@ pub(super) fn upstreams(all: &raw::Raw, findings: &mut Findings) -> Vec<Upstream
         let message = "missing; name a service to forward to, such as [upstreams.app] with url = \"http://127.0.0.1:3000\"";
         findings.problems.missing(&key, message);
     }
-    let problems = &mut findings.problems;
-    raw.iter().filter_map(|(name, upstream)| one(name, upstream, &key.key(name), problems)).collect()
+    raw.iter().filter_map(|(name, upstream)| one(name, upstream, &key.key(name), findings)).collect()
 }
 
-fn one(name: &str, raw: &raw::Upstream, key: &KeyPath, problems: &mut Problems) -> Option<Upstream> {
+fn one(name: &str, raw: &raw::Upstream, key: &KeyPath, findings: &mut Findings) -> Option<Upstream> {
+    let problems = &mut findings.problems;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if name.is_empty() || !name.bytes().all(plain) {
         problems.add(key, "a name is made of letters, digits, hyphens, underscores and dots");
@@ -35,7 +40,46 @@ fn one(name: &str, raw: &raw::Upstream, key: &KeyPath, problems: &mut Problems) 
     };
     let connections_key = key.key("max_connections");
     let max_connections = raw.max_connections.map(|count| at_least_one(count, &connections_key, problems));
-    Some(Upstream { name: name.to_owned(), targets: targets?, timeouts, max_connections, host: host? })
+    if raw.retries > MOST_RETRIES {
+        problems.add(&key.key("retries"), format!("at most {MOST_RETRIES}"));
+    }
+    let health = raw.health.as_ref().map(|raw| health(raw, &key.key("health"), problems));
+    let outlier = raw.outlier.as_ref().map(|raw| outlier(raw, &key.key("outlier"), problems));
+    let tls = tls::tls(raw, targets.as_deref(), &key.key("tls"), findings);
+    Some(Upstream {
+        name: name.to_owned(),
+        targets: targets?,
+        balance: raw.balance,
+        timeouts,
+        retries: raw.retries,
+        max_connections,
+        host: host?,
+        http2: raw.http2,
+        tls: tls?,
+        health: health.map_or(Some(None), |health| health.map(Some))?,
+        outlier,
+    })
+}
+
+fn health(raw: &raw::Health, key: &KeyPath, problems: &mut Problems) -> Option<Health> {
+    let interval = positive(raw.interval, &key.key("interval"), problems);
+    let timeout = positive(raw.timeout, &key.key("timeout"), problems);
+    let path_key = key.key("path");
+    let Some(text) = &raw.path else {
+        problems.missing(&path_key, "missing; write what to ask for, such as \"/healthz\"");
+        return None;
+    };
+    let path = text.parse().ok().filter(|_| text.starts_with('/'));
+    if path.is_none() {
+        problems.add(&path_key, format!("{text:?} is not a path; write one such as \"/healthz\""));
+    }
+    Some(Health { path: path?, interval, timeout })
+}
+
+fn outlier(raw: &raw::Outlier, key: &KeyPath, problems: &mut Problems) -> Outlier {
+    let failures = at_least_one(raw.failures, &key.key("failures"), problems);
+    let eject = positive(raw.eject, &key.key("eject"), problems);
+    Outlier { failures: u32::try_from(failures).unwrap_or(u32::MAX), eject }
 }
 
 fn targets(raw: &raw::Upstream, key: &KeyPath, problems: &mut Problems) -> Option<Vec<Target>> {
@@ -77,14 +121,16 @@ fn target(text: &str) -> Result<Target, String> {
         return urls::unix_path(path).map(Target::Unix);
     }
     let origin = Origin::parse(text)?;
-    match origin.scheme.as_str() {
-        "http" => {}
-        "https" => {
-            return Err("https upstreams are not available yet in this version; use http://".to_owned());
+    let (port, tls) = match origin.scheme.as_str() {
+        "http" => (80, false),
+        "https" => (443, true),
+        scheme => {
+            return Err(format!(
+                "{scheme}:// is not known here; use http://host:port, https://host:port or unix:/path"
+            ));
         }
-        scheme => return Err(format!("{scheme}:// is not known here; use http://host:port or unix:/path")),
-    }
-    Ok(Target::Tcp { host: origin.host().to_owned(), port: origin.authority.port_u16().unwrap_or(80) })
+    };
+    Ok(Target::Tcp { host: origin.host().to_owned(), port: origin.authority.port_u16().unwrap_or(port), tls })
 }
 
 fn host(
