@@ -337,7 +337,7 @@ impl Upstream {
         let answered = self.head_of(order, sender.try_send_request(sent), request).await;
         match answered {
             Ok(response) => Ok((response, Lease::of_stream(load, stream, place))),
-            Err(Failure::ResponseTimeout) => {
+            Err(Failure::ResponseTimeout) if order.record.was_cut().is_none() => {
                 // A connection whose other end is gone would take every request to come.
                 load.endpoint().give_up(&stream.on);
                 Err(Failure::ResponseTimeout)
@@ -433,7 +433,7 @@ impl Upstream {
                 | Failure::DeadLink
                 | Failure::Unprocessed(_),
             ) => return,
-            Err(_) if order.record.body() != BodyState::Fine => return,
+            Err(_) if order.record.body() != BodyState::Fine || order.record.was_cut().is_some() => return,
             Err(_) => true,
         };
         if !failed {

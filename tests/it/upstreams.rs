@@ -10,6 +10,11 @@ use tokio::net::{UnixListener, UnixStream};
 use crate::echo::{Answer, Step};
 use crate::world::{World, until};
 
+mod http2;
+mod instances;
+mod room;
+mod tls;
+
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 /// An address where nobody listens.
@@ -213,7 +218,7 @@ async fn clients_may_come_by_a_socket_file() {
 
 #[tokio::test]
 async fn max_connections_bounds_what_an_upstream_gets() {
-    let world = World::with("[upstreams.app]\nmax_connections = 1").await;
+    let world = World::with("[upstreams.app]\nmax_connections = 1\ntimeouts.connect = \"200ms\"").await;
     world.upstream.on("/public/held", |_| Answer::steps([Step::Hold]));
     let mut holding = world.connect().await;
     holding.send(world.get("/public/held").bytes()).await;
