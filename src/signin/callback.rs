@@ -211,7 +211,13 @@ fn nobodys(desk: &Desk<'_>, kind: &str, query: &Fields<'_>) -> Answer {
     // Also where an invitation leads, which nobody has asked for: its organization is known.
     let slug = query.get("slug").and_then(form::organization);
     let way_on = login_path_into(desk, "", slug);
-    end(desk, Key::Elsewhere, Key::ElsewhereText, &way_on, "a link that this browser has not asked for")
+    end(
+        desk,
+        Key::LinkElsewhere,
+        Key::LinkElsewhereText,
+        &way_on,
+        "a link that this browser has not asked for",
+    )
 }
 
 /// The trip goes on: what came back was not what it waits for.
