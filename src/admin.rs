@@ -44,13 +44,13 @@ pub struct Admin {
 }
 
 impl Admin {
+    /// On a socket that is bound to this address.
+    ///
     /// # Errors
     ///
-    /// When the address cannot be bound.
-    pub fn bind(address: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
-        let local_addr = listener.local_addr()?;
+    /// When there is none.
+    pub fn on(sockets: Vec<TcpListener>, local_addr: SocketAddr) -> io::Result<Self> {
+        let listener = sockets.into_iter().next().ok_or(io::ErrorKind::NotFound)?;
         Ok(Self { listener, local_addr })
     }
 
@@ -176,7 +176,10 @@ mod tests {
 
     impl Running {
         fn start() -> Self {
-            let admin = Admin::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            listener.set_nonblocking(true).unwrap();
+            let address = listener.local_addr().unwrap();
+            let admin = Admin::on(vec![listener], address).unwrap();
             let address = admin.local_addr();
             let status = Arc::new(Status::new(Metrics::new(1), Readiness::new()));
             let (shutdown, stopped) = oneshot::channel();

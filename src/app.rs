@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -20,20 +21,25 @@ use crate::ext_authz::Health;
 use crate::metrics::Metrics;
 use crate::proxy::ids::Via;
 use crate::readiness::{Pending, Readiness};
+use crate::server::descriptors;
 use crate::server::gauge::Gauge;
-use crate::server::listener::{self, Bound};
+use crate::server::inherited::Inherited;
+use crate::server::listener::{Bound, Sources};
 use crate::server::worker::{self, Orders, Phase, Protocol};
 use crate::telemetry::Logs;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::audit_log::{self, AuditLog, Event};
 
 pub(crate) mod control;
+mod manager;
 pub mod reload;
 pub mod signals;
 
 const COMMANDS: usize = 8;
 /// What readiness waits for until requests are served.
 const WORKERS: &str = "workers";
+/// How long before the end of a drain WebSockets are told goodbye.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long the access log may take to write what is left.
 const LOG_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -42,6 +48,8 @@ const LOG_PATIENCE: Duration = Duration::from_secs(2);
 pub enum StartError {
     #[error("{setting}: cannot listen on {address}")]
     Listen { setting: &'static str, address: String, source: io::Error },
+    #[error("a socket that was passed on at the start cannot be used")]
+    Inherited(#[source] io::Error),
     #[error("telemetry.access_log cannot be written")]
     AccessLog(#[source] io::Error),
     #[error("telemetry.audit_log cannot be written")]
@@ -87,28 +95,45 @@ impl App {
     /// # Errors
     /// When one of them cannot be had; the message names the setting.
     pub fn bind(loaded: Loaded) -> Result<Self, StartError> {
+        Self::bind_with(loaded, Inherited::default())
+    }
+
+    /// The same, with sockets that the process was started with for those whose addresses they have.
+    ///
+    /// # Errors
+    /// As [`Self::bind`].
+    pub fn bind_with(loaded: Loaded, inherited: Inherited) -> Result<Self, StartError> {
         let server = &loaded.config.server;
+        let mut sources = Sources { inherited, shared: server.reuse_port };
         let mut sockets: Vec<Vec<Bound>> = (0..server.workers).map(|_| Vec::new()).collect();
         let mut addresses = Vec::new();
         for listen in &server.listen {
-            let (bound, address) = bind("server.listen", listen, server.workers)?;
+            let (bound, address) = bind(&mut sources, "server.listen", listen, server.workers)?;
             for (worker, socket) in sockets.iter_mut().zip(bound) {
                 worker.push(socket);
             }
             addresses.push(address);
         }
-        let admin = Admin::bind(loaded.config.admin.listen).map_err(|source| StartError::Listen {
+        let at = loaded.config.admin.listen;
+        let bound = sources.tcp(at, 1).and_then(|(sockets, address)| Admin::on(sockets, address));
+        let admin = bound.map_err(|source| StartError::Listen {
             setting: "admin.listen",
-            address: loaded.config.admin.listen.to_string(),
+            address: at.to_string(),
             source,
         })?;
         let ext_authz = match &loaded.config.ext_authz {
             Some(settings) => {
-                let (mut bound, address) = bind("ext_authz.listen", &settings.listen, 1)?;
+                let (mut bound, address) = bind(&mut sources, "ext_authz.listen", &settings.listen, 1)?;
                 bound.pop().map(|socket| (socket, address))
             }
             None => None,
         };
+        for address in sources.inherited.left() {
+            tracing::warn!(
+                address,
+                "a socket that was passed on at the start is at no address of the settings"
+            );
+        }
         let metrics = Metrics::new(server.workers + usize::from(ext_authz.is_some()));
         let readiness = Readiness::new();
         let starting = readiness.wait_for(WORKERS);
@@ -187,6 +212,7 @@ impl App {
         let status = Arc::new(admin::Status::new(Arc::clone(&self.metrics), self.readiness.clone()));
         status.loaded(describe(&config, &addresses));
         announce(&config, &addresses, self.admin.local_addr());
+        manager::ready();
         let (admin_stop, admin_stopped) = oneshot::channel::<()>();
         let admin = tokio::task::spawn_local(self.admin.serve(status.clone(), async {
             let _ = admin_stopped.await;
@@ -205,6 +231,7 @@ impl App {
             }
         };
         self.readiness.drain();
+        manager::stopping();
         if drain {
             running.drain(workers, &mut commands).await;
         }
@@ -287,11 +314,12 @@ pub(crate) fn runtime() -> io::Result<LocalRuntime> {
 }
 
 fn bind(
+    sources: &mut Sources,
     setting: &'static str,
     listen: &config::Listen,
     workers: usize,
 ) -> Result<(Vec<Bound>, String), StartError> {
-    listener::bind(listen, workers).map_err(|source| {
+    sources.bind(listen, workers).map_err(|source| {
         let address = match listen {
             config::Listen::Tcp(address) => address.to_string(),
             config::Listen::Unix(path) => format!("unix:{}", path.display()),
@@ -334,6 +362,7 @@ struct Running {
 impl Running {
     /// All or nothing: what cannot be taken over leaves everything as it was.
     fn reload(&mut self, loaded: Loaded) {
+        let _reloading = manager::Reloading::begin();
         let config = Arc::new(loaded.config);
         let old = Arc::clone(&self.orders.borrow().config);
         for setting in reload::needs_restart(&old, &config) {
@@ -394,7 +423,20 @@ impl Running {
 
     /// Lets every response under way end, until `timeouts.drain` or a second signal.
     async fn drain(&self, workers: Vec<JoinHandle<()>>, commands: &mut mpsc::Receiver<Command>) {
-        let patience = self.orders.borrow().config.server.timeouts.drain;
+        let timeouts = self.orders.borrow().config.server.timeouts.clone();
+        let mut again = pin!(told_again(commands));
+        if !timeouts.lame_duck.is_zero() {
+            tracing::info!(
+                for_ms = timeouts.lame_duck.as_millis() as u64,
+                "leaving; everybody is served still"
+            );
+            self.orders.send_modify(|orders| orders.phase = Phase::Leaving);
+            tokio::select! {
+                () = tokio::time::sleep(timeouts.lame_duck) => {}
+                () = &mut again => return tracing::warn!("stopped before everything was drained"),
+            }
+        }
+        let patience = timeouts.drain - timeouts.lame_duck;
         tracing::info!(patience_ms = patience.as_millis() as u64, "draining");
         self.orders.send_modify(|orders| orders.phase = Phase::Draining);
         // A thread that nobody waits for: the runtime would wait for a blocking task of its own,
@@ -408,20 +450,28 @@ impl Running {
             tracing::error!(%error, "stopped without draining");
             return;
         }
-        let again = async {
-            while let Some(command) = commands.recv().await {
-                if matches!(command, Command::Stop | Command::Abort) {
-                    return;
-                }
-            }
-            std::future::pending().await
+        let last_words = LAST_WORDS.min(patience / 2);
+        let running_out = async {
+            tokio::time::sleep(patience - last_words).await;
+            self.orders.send_modify(|orders| orders.phase = Phase::Closing);
+            tokio::time::sleep(last_words).await;
         };
         tokio::select! {
             _ = ended => tracing::info!("drained"),
-            () = tokio::time::sleep(patience) => tracing::warn!("connections are left at the end of timeouts.drain"),
+            () = running_out => tracing::warn!("connections are left at the end of timeouts.drain"),
             () = again => tracing::warn!("stopped before everything was drained"),
         }
     }
+}
+
+/// Returns when a drain is to end at once.
+async fn told_again(commands: &mut mpsc::Receiver<Command>) {
+    while let Some(command) = commands.recv().await {
+        if matches!(command, Command::Stop | Command::Abort) {
+            return;
+        }
+    }
+    std::future::pending().await
 }
 
 /// Runs a loaded configuration until a signal stops it: what `stytch-gateway run` does.
@@ -429,8 +479,10 @@ impl Running {
 /// # Errors
 /// When it does not start.
 pub fn run(loaded: Loaded, logs: Logs) -> Result<(), StartError> {
+    descriptors::raise();
+    let inherited = Inherited::take().map_err(StartError::Inherited)?;
     let watched = Watched::new(&loaded);
-    let app = App::bind(loaded)?.with_logs(logs);
+    let app = App::bind_with(loaded, inherited)?.with_logs(logs);
     let (sender, commands) = mpsc::channel(COMMANDS);
     let listening = std::thread::Builder::new()
         .name("signals".to_owned())

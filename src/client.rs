@@ -199,7 +199,9 @@ fn address_value(address: IpAddr) -> HeaderValue {
     HeaderValue::try_from(address.to_string()).unwrap_or(HeaderValue::from_static("unknown"))
 }
 
-fn contains(trusted: &[IpNet], address: IpAddr) -> bool {
+/// Whether an address is one of these networks'.
+#[must_use]
+pub fn contains(trusted: &[IpNet], address: IpAddr) -> bool {
     trusted.iter().any(|net| net.contains(&address))
 }
 

@@ -124,6 +124,10 @@ pub struct Server {
     /// Threads that serve requests, each with a socket and pools of its own.
     pub workers: usize,
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether connections from trusted proxies say first whose they are.
+    pub proxy_protocol: bool,
+    /// Whether other processes may listen at the same addresses.
+    pub reuse_port: bool,
     pub limits: Limits,
     pub timeouts: ServerTimeouts,
 }
@@ -137,6 +141,8 @@ pub struct Limits {
     pub body: u64,
     pub connections: usize,
     pub connections_per_address: Option<usize>,
+    /// Bytes a second, of a client that is waited for.
+    pub min_rate: Option<u64>,
 }
 
 #[derive(Debug, Clone)]
@@ -145,6 +151,8 @@ pub struct ServerTimeouts {
     pub header: Duration,
     pub idle: Duration,
     pub drain: Duration,
+    /// How much of `drain` everybody is still served.
+    pub lame_duck: Duration,
 }
 
 #[derive(Debug, Clone)]

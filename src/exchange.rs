@@ -218,7 +218,10 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         let ended = Instant::now();
         if let Some(cut) = self.record.was_cut() {
-            self.failed(cut.code, cut.reason);
+            self.reason = Some(cut.reason);
+            if let Some(code) = cut.code {
+                self.decision = Decision::Failed(code);
+            }
         }
         self.write_line(ended);
         let took = ended - self.started;

@@ -29,6 +29,7 @@ use crate::endpoints;
 use crate::passage::{Arrival, Asked, Passage};
 use crate::refusal::Came;
 use crate::reply::{self, Form, Reply};
+use crate::server::descriptors;
 use crate::server::record::{BodyState, Record};
 use crate::server::worker::Worker;
 use crate::signin::redirect::Whither;
@@ -81,6 +82,14 @@ impl Door {
     /// # Errors
     /// Never: every failure is an answer.
     pub async fn serve(self: Rc<Self>, request: Request<Incoming>) -> Result<Response<Reply>, Infallible> {
+        let mut response = self.answer(request).await;
+        if self.worker.is_leaving() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        Ok(response)
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Reply> {
         self.record.begin_request();
         let started = Instant::now();
         let received_at = clock::unix_millis();
@@ -102,7 +111,7 @@ impl Door {
         };
         let visit = target.as_ref().ok().and_then(|target| target.visit(&arrival.site.config));
         if let (Some(visit), Ok(())) = (visit, may_be_forwarded(&parts.method)) {
-            return Ok(Box::pin(endpoints::serve(visit, arrival, Request::from_parts(parts, body))).await);
+            return Box::pin(endpoints::serve(visit, arrival, Request::from_parts(parts, body))).await;
         }
         let asked = Asked {
             method: &parts.method,
@@ -111,13 +120,13 @@ impl Door {
         };
         let mut passage = arrival.begin(&asked, None);
         if is_asterisk(&parts) {
-            return Ok(options(passage));
+            return options(passage);
         }
         let judged = match may_be_forwarded(&parts.method).and(target) {
             Ok(target) => self.judge(&parts, &body, target, &passage).await,
             Err(rejection) => Err(rejection),
         };
-        Ok(match judged {
+        match judged {
             Ok((grant, rewritten)) => {
                 passage.exchange.granted(&grant);
                 match grant.proved() {
@@ -136,7 +145,7 @@ impl Door {
                 passage
                     .turn_back(&rejection, &Came { method: &parts.method, headers: &parts.headers, whither })
             }
-        })
+        }
     }
 
     async fn judge(&self, parts: &Parts, body: &Incoming, target: Target<'_>, passage: &Passage) -> Judged {
@@ -259,7 +268,7 @@ impl Door {
     /// what made the upstream's part fail.
     fn explain(&self, failure: &Failure) -> Rejection {
         if let Some(cut) = self.record.was_cut() {
-            return Rejection::new(cut.code, cut.reason);
+            return Rejection::new(cut.code.unwrap_or(Code::Overloaded), cut.reason);
         }
         match self.record.body() {
             BodyState::TooLarge => return Rejection::new(Code::BodyTooLarge, "the body is over the limit"),
@@ -272,6 +281,9 @@ impl Door {
             Failure::NoAddress => (Code::UpstreamUnreachable, "the upstream's name has no address"),
             Failure::NoneHealthy => {
                 (Code::NoHealthyUpstream, "every instance of the upstream fails its health checks")
+            }
+            Failure::Connect(error) if descriptors::is_shortage(error) => {
+                (Code::Overloaded, "descriptors are short")
             }
             Failure::Connect(_) => (Code::UpstreamUnreachable, "no connection to the upstream"),
             Failure::ConnectTimeout => (Code::UpstreamUnreachable, "no connection within timeouts.connect"),

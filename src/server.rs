@@ -1,9 +1,12 @@
 //! Accepts connections, holds them to their limits, and hands each request to its door.
 
 pub mod connection;
+pub mod descriptors;
 pub mod framing;
 pub mod gauge;
+pub mod inherited;
 pub mod io;
 pub mod listener;
+pub mod proxy_header;
 pub mod record;
 pub mod worker;

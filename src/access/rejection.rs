@@ -34,6 +34,7 @@ pub enum Code {
     MethodNotAllowed,
     HeaderTooLarge,
     BodyTooLarge,
+    RequestTimeout,
     LoopDetected,
     RateLimited,
     UpstreamUnreachable,
@@ -87,7 +88,7 @@ impl Code {
     }
 
     /// Every code, in the order of their discriminants; metrics count by position in it.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::Unauthenticated,
         Self::InvalidCredential,
         Self::AmbiguousCredential,
@@ -111,6 +112,7 @@ impl Code {
         Self::MethodNotAllowed,
         Self::HeaderTooLarge,
         Self::BodyTooLarge,
+        Self::RequestTimeout,
         Self::LoopDetected,
         Self::RateLimited,
         Self::UpstreamUnreachable,
@@ -146,6 +148,7 @@ impl Code {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::HeaderTooLarge => "header_too_large",
             Self::BodyTooLarge => "body_too_large",
+            Self::RequestTimeout => "request_timeout",
             Self::LoopDetected => "loop_detected",
             Self::RateLimited => "rate_limited",
             Self::UpstreamUnreachable => "upstream_unreachable",
@@ -180,6 +183,7 @@ impl Code {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::LoopDetected => StatusCode::LOOP_DETECTED,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::UpstreamUnreachable | Self::UpstreamProtocol => StatusCode::BAD_GATEWAY,
@@ -231,6 +235,7 @@ impl Code {
             Self::MethodNotAllowed => "This method is not allowed",
             Self::HeaderTooLarge => "The request head is too large",
             Self::BodyTooLarge => "The request body is too large",
+            Self::RequestTimeout => "The request came too slowly",
             Self::LoopDetected => "The request has passed this gateway before",
             Self::RateLimited => "Too many requests; slow down",
             Self::UpstreamUnreachable => "The application cannot be reached",

@@ -90,6 +90,7 @@ pub fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     [
         ("server.listen", was.listen != is.listen),
         ("server.workers", was.workers != is.workers),
+        ("server.reuse_port", was.reuse_port != is.reuse_port),
         ("admin.listen", old.admin.listen != new.admin.listen),
         ("ext_authz", old.ext_authz != new.ext_authz),
         ("telemetry.log", old.telemetry.log != new.telemetry.log),

@@ -131,8 +131,14 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: Limits =
-        Limits { header_bytes: 4096, headers: 8, body: 0, connections: 1, connections_per_address: None };
+    const LIMITS: Limits = Limits {
+        header_bytes: 4096,
+        headers: 8,
+        body: 0,
+        connections: 1,
+        connections_per_address: None,
+        min_rate: None,
+    };
 
     fn asked(url: &str, headers: &[&str]) -> Result<Asked, NoRequest> {
         let headers: Vec<String> = headers.iter().map(|header| (*header).to_owned()).collect();

@@ -166,8 +166,14 @@ mod tests {
     use super::*;
     use crate::proxy::target;
 
-    const LIMITS: Limits =
-        Limits { header_bytes: 4096, headers: 8, body: 0, connections: 1, connections_per_address: None };
+    const LIMITS: Limits = Limits {
+        header_bytes: 4096,
+        headers: 8,
+        body: 0,
+        connections: 1,
+        connections_per_address: None,
+        min_rate: None,
+    };
 
     fn name() -> impl Strategy<Value = String> {
         let known = ["host", ":path", ":authority", ":method", "cookie", "x-stytch-roles", "a"];

@@ -139,6 +139,10 @@ labels! {
         /// The head did not arrive in `timeouts.header`.
         HeaderTimeout => "header_timeout",
         MalformedHead => "malformed_head",
+        /// Descriptors are short.
+        Descriptors => "descriptors",
+        /// No header of the PROXY protocol where there must be one, or a malformed one.
+        ProxyHeader => "proxy_header",
     }
 }
 

@@ -162,7 +162,7 @@ fn cut(rejection: &Rejection, word: &Word, now: i64) -> Cut {
     } else {
         StreamEnd::Revoked
     };
-    Cut { why, code: rejection.code, reason: rejection.reason }
+    Cut { why, code: Some(rejection.code), reason: rejection.reason }
 }
 
 /// Judges a request again in the background, and cuts it short where it may not go on.

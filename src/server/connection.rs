@@ -110,8 +110,8 @@ async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, answer: &[u8]
 }
 
 /// Tells a client that there is no room for its connection.
-pub async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
-    let _ = tokio::time::timeout(LINGER, refuse(stream, &reply::raw(Code::Overloaded, ""))).await;
+pub async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, patience: Duration) {
+    let _ = tokio::time::timeout(patience, refuse(stream, &reply::raw(Code::Overloaded, ""))).await;
 }
 
 /// Takes in what the other end still sends, for a moment.

@@ -219,6 +219,12 @@ impl Framing {
         matches!(self.state, State::Body(_) | State::ChunkData(_))
     }
 
+    /// Whether a body has begun and not ended.
+    #[must_use]
+    pub const fn in_body(&self) -> bool {
+        !self.in_head() && !matches!(self.state, State::Start | State::Held | State::Tunnel)
+    }
+
     /// How many heads have been passed to their end.
     #[must_use]
     pub const fn messages(&self) -> u32 {

@@ -34,6 +34,16 @@ impl<S> Guarded<S> {
         (self.stream, self.held)
     }
 
+    fn wrote(&self, written: &Poll<io::Result<usize>>) {
+        match written {
+            Poll::Ready(written) => {
+                self.record.wrote(Some(*written.as_ref().unwrap_or(&0)));
+                self.record.progress(self.clock.now());
+            }
+            Poll::Pending => self.record.wrote(None),
+        }
+    }
+
     /// Passes on as much as may be, starting at `from` of what is filled.
     fn judge(&mut self, buf: &mut ReadBuf<'_>, from: usize) -> Poll<io::Result<()>> {
         let bytes = &buf.filled()[from..];
@@ -76,7 +86,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
         }
         let from = buf.filled().len();
         if this.held.is_empty() {
-            ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+            let read = Pin::new(&mut this.stream).poll_read(cx, buf);
+            this.record.read(read.is_ready().then(|| buf.filled().len() - from));
+            ready!(read)?;
         } else {
             let taken = this.held.len().min(buf.remaining());
             buf.put_slice(&this.held[..taken]);
@@ -97,9 +109,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         this.record.set_flushed(false);
-        let written = ready!(Pin::new(&mut this.stream).poll_write(cx, buf));
-        this.record.progress(this.clock.now());
-        Poll::Ready(written)
+        let written = Pin::new(&mut this.stream).poll_write(cx, buf);
+        this.wrote(&written);
+        written
     }
 
     fn poll_write_vectored(
@@ -109,9 +121,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         this.record.set_flushed(false);
-        let written = ready!(Pin::new(&mut this.stream).poll_write_vectored(cx, bufs));
-        this.record.progress(this.clock.now());
-        Poll::Ready(written)
+        let written = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
+        this.wrote(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

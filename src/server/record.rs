@@ -8,7 +8,7 @@ use std::task::{Context, Waker};
 
 use super::framing::{Framing, Malformed};
 use crate::access::rejection::Code;
-use crate::clock::Ticks;
+use crate::clock::{TICK, Ticks};
 use crate::metrics::StreamEnd;
 use crate::proxy::lasting::Lasting;
 use crate::proxy::tunnel;
@@ -31,14 +31,24 @@ const LAST_WORDS: Ticks = 30;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cut {
     pub why: StreamEnd,
-    pub code: Code,
+    /// What a request that comes now would be told; none where it would pass.
+    pub code: Option<Code>,
     /// For the log.
     pub reason: &'static str,
 }
 
+/// How long a client must have been waited for before its pace is judged.
+const PACE_MEASURED_OVER: Ticks = 300;
+
+const SLOW: Cut = Cut {
+    why: StreamEnd::Slow,
+    code: Some(Code::RequestTimeout),
+    reason: "the client sends or reads too slowly",
+};
+
 const STUCK: Cut = Cut {
     why: StreamEnd::Idle,
-    code: Code::UpstreamTimeout,
+    code: Some(Code::UpstreamTimeout),
     reason: "nothing came or went within timeouts.idle",
 };
 
@@ -80,6 +90,13 @@ pub struct Record {
     cut_by: Cell<Ticks>,
     /// The head of its answer was handed over.
     answered: Cell<bool>,
+    /// What the client was waited for, and for how long within one measure of its pace.
+    awaits_read: Cell<bool>,
+    awaits_write: Cell<bool>,
+    awaited: Cell<Ticks>,
+    /// Bytes that came and went on the connection, and how many when the measure began.
+    moved: Cell<u64>,
+    moved_before: Cell<u64>,
     /// Bytes of the current request's body.
     received: Cell<u64>,
     body: Cell<BodyState>,
@@ -116,6 +133,11 @@ impl Record {
             cut: Cell::new(None),
             cut_by: Cell::new(0),
             answered: Cell::new(false),
+            awaits_read: Cell::new(false),
+            awaits_write: Cell::new(false),
+            awaited: Cell::new(0),
+            moved: Cell::new(0),
+            moved_before: Cell::new(0),
             received: Cell::new(0),
             body: Cell::new(BodyState::Fine),
         }
@@ -142,6 +164,8 @@ impl Record {
         self.received.set(0);
         self.body.set(BodyState::Fine);
         self.answered.set(false);
+        self.awaited.set(0);
+        self.moved_before.set(self.moved.get());
         self.requests.set(self.requests.get() + 1);
     }
 
@@ -200,8 +224,55 @@ impl Record {
         self.answered.set(true);
     }
 
-    fn is_tunnel(&self) -> bool {
+    #[must_use]
+    pub fn is_tunnel(&self) -> bool {
         self.framing.borrow().is_tunnel()
+    }
+
+    /// Whether nothing was asked on it yet.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.requests.get() == 0
+    }
+
+    /// Whether the head of a request has begun and not ended.
+    #[must_use]
+    pub fn in_head(&self) -> bool {
+        self.framing.borrow().in_head()
+    }
+
+    /// More was wanted from the client: so much came, or nothing did yet.
+    pub fn read(&self, came: Option<usize>) {
+        self.awaits_read.set(came.is_none());
+        self.moved.set(self.moved.get() + came.unwrap_or(0) as u64);
+    }
+
+    /// The client was given something: it took so much, or nothing yet.
+    pub fn wrote(&self, went: Option<usize>) {
+        self.awaits_write.set(went.is_none());
+        self.moved.set(self.moved.get() + went.unwrap_or(0) as u64);
+    }
+
+    /// Whether it is the client that is waited for: it does not send a body that is wanted, or take
+    /// what it asked for.
+    #[must_use]
+    pub fn awaits_client(&self) -> bool {
+        self.awaits_write.get() || (self.awaits_read.get() && self.framing.borrow().in_body())
+    }
+
+    /// Measures the client's pace, of the time alone in which it was waited for. `least` is in bytes a
+    /// second.
+    fn is_slow(&self, least: u64) -> bool {
+        if !self.awaits_client() {
+            return false;
+        }
+        self.awaited.set(self.awaited.get() + 1);
+        if self.awaited.get() < PACE_MEASURED_OVER {
+            return false;
+        }
+        let moved = self.moved.get() - self.moved_before.replace(self.moved.get());
+        let seconds = u64::from(self.awaited.replace(0)) * TICK.as_millis() as u64 / 1000;
+        moved < least.saturating_mul(seconds)
     }
 
     /// Counts bytes of the request body.
@@ -293,9 +364,9 @@ impl Record {
     }
 
     /// One look by the worker's sweep: idle, slow and stuck connections are told to end.
-    pub fn sweep(&self, now: Ticks, header: Ticks, idle: Ticks) -> Option<Found> {
+    pub fn sweep(&self, now: Ticks, header: Ticks, idle: Ticks, min_rate: Option<u64>) -> Option<Found> {
         if self.in_flight.get() {
-            return self.sweep_request(now);
+            return self.sweep_request(now, min_rate);
         }
         let in_head = self.framing.borrow().in_head();
         if in_head != self.was_in_head.replace(in_head) && in_head {
@@ -313,16 +384,22 @@ impl Record {
         None
     }
 
-    fn sweep_request(&self, now: Ticks) -> Option<Found> {
+    fn sweep_request(&self, now: Ticks, min_rate: Option<u64>) -> Option<Found> {
         if self.cut.get().is_some() {
             if now >= self.cut_by.get() {
                 self.end_with(End::Abruptly);
             }
             return None;
         }
+        if min_rate.is_some_and(|least| self.is_slow(least)) {
+            return Some(Found::Stuck(SLOW));
+        }
         let deadline = self.deadline.get();
         if deadline == 0 || now < deadline {
             return None;
+        }
+        if self.awaits_client() {
+            return Some(Found::Stuck(SLOW));
         }
         if self.answered.get() {
             return Some(Found::Stuck(STUCK));
@@ -335,5 +412,69 @@ impl Record {
             self.wake();
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEAST: Option<u64> = Some(100);
+
+    /// A request whose head has come and says this of its body.
+    fn request(body: &str) -> Record {
+        let mut framing = Framing::new(8192, 100);
+        framing.judge(format!("POST / HTTP/1.1\r\nHost: a\r\n{body}\r\n\r\n").as_bytes());
+        let record = Record::new([127, 0, 0, 1].into(), framing, 0);
+        record.begin_request();
+        record
+    }
+
+    /// What the sweeps of a minute find, of a client that lets `each` bytes pass between two of them.
+    fn found(record: &Record, each: usize, pass: impl Fn(&Record, Option<usize>)) -> Option<Found> {
+        (1..600).find_map(|tick| {
+            pass(record, Some(each));
+            pass(record, None);
+            record.sweep(tick, 100, 100, LEAST)
+        })
+    }
+
+    #[test]
+    fn whoever_is_waited_for_must_keep_up() {
+        for pass in [Record::read, Record::wrote] {
+            assert_eq!(found(&request("Content-Length: 100000"), 9, pass), Some(Found::Stuck(SLOW)));
+            assert_eq!(found(&request("Content-Length: 100000"), 10, pass), None);
+        }
+        assert_eq!(found(&request("Transfer-Encoding: chunked"), 0, Record::read), Some(Found::Stuck(SLOW)));
+    }
+
+    #[test]
+    fn whoever_is_not_waited_for_may_be_slow() {
+        // All was read, and the upstream is slow; or what comes is another protocol.
+        assert_eq!(found(&request("Content-Length: 0"), 0, Record::read), None);
+        let tunnel = request("Content-Length: 0");
+        tunnel.framing.borrow_mut().tunnel();
+        assert_eq!(found(&tunnel, 0, Record::read), None);
+        let events = request("Content-Length: 0");
+        let found = (1..600).find_map(|tick| {
+            events.wrote(Some(1));
+            events.sweep(tick, 100, 100, LEAST)
+        });
+        assert_eq!(found, None);
+    }
+
+    #[test]
+    fn a_pace_is_measured_of_the_time_alone_in_which_a_client_is_waited_for() {
+        let record = request("Content-Length: 100000");
+        for tick in 1..4000 {
+            // The upstream takes nothing for most of the time.
+            if tick % 10 == 0 {
+                record.read(Some(10));
+                record.read(None);
+            } else if tick % 10 == 1 {
+                record.read(Some(0));
+            }
+            assert_eq!(record.sweep(tick, 100, 100, LEAST), None, "{tick}");
+        }
     }
 }

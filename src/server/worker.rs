@@ -6,6 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::{AsRawFd, RawFd};
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,9 +17,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use slab::Slab;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
 
 use super::connection;
+use super::descriptors;
 use super::framing::{Framing, Malformed};
 use super::gauge::{Gauge, Place};
 use super::listener::{Accepted, Listener};
@@ -27,7 +30,7 @@ use crate::access::authn;
 use crate::clock::{self, CoarseClock, TICK, Ticks};
 use crate::config::Config;
 use crate::ext_authz;
-use crate::metrics::{self, ConnectionRefusal, Decision, Metrics, Verification};
+use crate::metrics::{self, ConnectionRefusal, Decision, Metrics, StreamEnd, Verification};
 use crate::proxy::ids::{Generator, Via};
 use crate::proxy::{Door, lasting, tunnel};
 use crate::reply;
@@ -37,9 +40,14 @@ use crate::telemetry::access_log::{self, Lines};
 use crate::telemetry::audit_log;
 use crate::upstream::cluster::Fleet;
 
+mod admission;
+
 /// Bytes a connection buffers of a request at once, and of a response. What a client that stops
 /// reading can pin is a few of these (see ARCHITECTURE.md, Memory).
 const BUFFER: usize = 32 * 1024;
+/// How long a connection that has just come may take to say what it wants, when the gateway drains.
+const FIRST_WORDS: Ticks = 10;
+const GOODBYE: Cut = Cut { why: StreamEnd::Drained, code: None, reason: "the gateway stops" };
 /// Sweeps between two looks at idle upstream connections.
 const POOL_SWEEP: Ticks = 10;
 /// Sweeps between two hand-overs of log lines.
@@ -58,8 +66,13 @@ pub struct Orders {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     Serving,
+    /// Everybody is served, and asked to come back elsewhere: whoever sends them here is still to
+    /// notice that we leave.
+    Leaving,
     /// No new connections; those that are open end with their response under way.
     Draining,
+    /// WebSockets, which have no end of their own, are told goodbye.
+    Closing,
 }
 
 /// What is spoken on a worker's connections.
@@ -83,7 +96,12 @@ pub struct Worker {
     all_metrics: Arc<Metrics>,
     gauge: Arc<Gauge>,
     connections: RefCell<Slab<Rc<Record>>>,
-    draining: Cell<bool>,
+    phase: Cell<Phase>,
+    /// Woken when no more connections are taken.
+    closed: Notify,
+    /// The first descriptor that is kept back from new connections.
+    kept_back_from: RawFd,
+    turning_away: Cell<usize>,
 }
 
 /// What a worker is made of.
@@ -125,7 +143,10 @@ pub async fn run(mut parts: Parts) {
         all_metrics: parts.all_metrics,
         gauge: parts.gauge,
         connections: RefCell::default(),
-        draining: Cell::new(false),
+        phase: Cell::new(orders.phase),
+        closed: Notify::new(),
+        kept_back_from: descriptors::kept_back_from(),
+        turning_away: Cell::new(0),
     });
     let accepting: Vec<_> = parts
         .listeners
@@ -135,24 +156,30 @@ pub async fn run(mut parts: Parts) {
     let sweeping = tokio::task::spawn_local(Rc::clone(&worker).sweep());
     while parts.orders.changed().await.is_ok() {
         let orders = parts.orders.borrow_and_update().clone();
-        if orders.phase == Phase::Draining {
-            break;
+        worker.phase.set(orders.phase);
+        match orders.phase {
+            Phase::Serving => worker.reload(orders),
+            Phase::Leaving => {}
+            Phase::Draining | Phase::Closing => break,
         }
-        worker.reload(orders);
     }
-    accepting.iter().for_each(tokio::task::JoinHandle::abort);
+    worker.closed.notify_waiters();
     tokio::select! {
-        () = worker.drain() => {}
-        () = given_up(&mut parts.orders) => {}
+        () = worker.drain(accepting) => {}
+        () = given_up(&mut parts.orders, &worker) => {}
     }
     sweeping.abort();
     worker.lines.flush();
     worker.audit.flush();
 }
 
-/// Returns once nobody gives orders any more.
-async fn given_up(orders: &mut watch::Receiver<Orders>) {
-    while orders.changed().await.is_ok() {}
+/// Returns once nobody gives orders any more. Until then there may be a last one.
+async fn given_up(orders: &mut watch::Receiver<Orders>, worker: &Worker) {
+    while orders.changed().await.is_ok() {
+        if orders.borrow_and_update().phase == Phase::Closing {
+            worker.say_goodbye();
+        }
+    }
 }
 
 impl Worker {
@@ -175,14 +202,43 @@ impl Worker {
         self.site.replace(site);
     }
 
-    /// Every connection ends after the response it is sending.
-    async fn drain(&self) {
-        self.draining.set(true);
-        for (_, record) in &*self.connections.borrow() {
-            record.end_with(End::Gracefully);
+    /// Whether clients are to come back elsewhere.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.phase.get() != Phase::Serving
+    }
+
+    fn is_draining(&self) -> bool {
+        matches!(self.phase.get(), Phase::Draining | Phase::Closing)
+    }
+
+    /// Every connection ends after the response it is sending. One that has just come may say what it
+    /// wants.
+    async fn drain(&self, accepting: Vec<JoinHandle<()>>) {
+        for accepting in accepting {
+            let _ended = accepting.await;
         }
+        let began = self.clock.now();
         while !self.connections.borrow().is_empty() {
+            let patient = self.clock.now().saturating_sub(began) < FIRST_WORDS;
+            for (_, record) in &*self.connections.borrow() {
+                match record.end() {
+                    None if !record.is_new() => record.end_with(End::Gracefully),
+                    None if !patient && record.is_quiet() && !record.in_head() => {
+                        record.end_with(End::Abruptly);
+                    }
+                    _ => {}
+                }
+            }
             tokio::time::sleep(TICK / 4).await;
+        }
+    }
+
+    fn say_goodbye(&self) {
+        for (_, record) in &*self.connections.borrow() {
+            if record.is_tunnel() && record.was_cut().is_none() {
+                self.cut(record, GOODBYE);
+            }
         }
     }
 
@@ -199,8 +255,9 @@ impl Worker {
             let (header, idle) = (clock::ticks(timeouts.header), clock::ticks(timeouts.idle));
             let millis = clock::unix_millis();
             let mut looks = lasting::AT_ONCE;
+            let min_rate = site.config.server.limits.min_rate;
             for (_, record) in &*self.connections.borrow() {
-                match record.sweep(now, header, idle) {
+                match record.sweep(now, header, idle, min_rate) {
                     Some(Found::SlowHead) => {
                         self.metrics.connection_refused(ConnectionRefusal::HeaderTimeout)
                     }
@@ -226,17 +283,16 @@ impl Worker {
     }
 
     async fn accept(self: Rc<Self>, listener: Listener) {
-        loop {
-            match listener.accept().await {
-                Ok(Accepted::Tcp(stream, peer)) => {
-                    // A socket that refuses the option works all the same, a little slower.
-                    let _ = stream.set_nodelay(true);
-                    self.start(stream, peer.ip());
-                }
-                Ok(Accepted::Unix(stream)) => {
-                    let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
-                    self.start(stream, peer);
-                }
+        let closed = self.closed.notified();
+        let mut closed = std::pin::pin!(closed);
+        // Nothing else awaits while it is told, and so it cannot be missed.
+        while !self.is_draining() {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = &mut closed => break,
+            };
+            match accepted {
+                Ok(accepted) => self.take(accepted),
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "accepting connections pauses");
@@ -244,40 +300,38 @@ impl Worker {
                 }
             }
         }
+        listener.close(|accepted| self.take(accepted));
     }
 
-    /// Serves a connection in a task of its own. A panic ends that connection, is counted, and
-    /// touches no other.
+    fn take(self: &Rc<Self>, accepted: Accepted) {
+        match accepted {
+            Accepted::Tcp(stream, peer) => {
+                // A socket that refuses the option works all the same, a little slower.
+                let _ = stream.set_nodelay(true);
+                self.start(stream, peer.ip());
+            }
+            Accepted::Unix(stream) => self.start(stream, IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        }
+    }
+
+    /// Serves a connection in a task of its own.
     fn start<S>(self: &Rc<Self>, stream: S, peer: IpAddr)
     where
-        S: AsyncRead + AsyncWrite + Unpin + 'static,
+        S: AsyncRead + AsyncWrite + AsRawFd + Unpin + 'static,
     {
         let worker = Rc::clone(self);
-        tokio::task::spawn_local(async move {
-            let metrics = Arc::clone(&worker.metrics);
-            if AssertUnwindSafe(worker.serve(stream, peer)).catch_unwind().await.is_err() {
-                metrics.panic_caught();
-            }
-        });
+        tokio::task::spawn_local(contained(Arc::clone(&self.metrics), worker.serve(stream, peer)));
     }
 
     /// The life of one connection, from its place among the allowed to its last tunnel.
     async fn serve<S>(self: Rc<Self>, mut stream: S, peer: IpAddr)
     where
-        S: AsyncRead + AsyncWrite + Unpin + 'static,
+        S: AsyncRead + AsyncWrite + AsRawFd + Unpin + 'static,
     {
         let site = self.site();
-        let limits = &site.config.server.limits;
-        let of_one = match self.protocol {
-            Protocol::Http => limits.connections_per_address,
-            Protocol::ExtAuthz(_) => None,
-        };
-        let place = match self.gauge.take(peer, limits.connections, of_one) {
-            Ok(place) => place,
-            Err(why) => return self.turn_away(&mut stream, why).await,
-        };
+        let Some((place, peer)) = self.admit(&mut stream, peer, &site).await else { return };
         let record = self.record(&site, peer);
-        let builder = builder(limits);
+        let builder = builder(&site.config.server.limits);
         drop(site);
         let seat = Seat::take(&self, &record, place);
         if let Protocol::ExtAuthz(health) = &self.protocol {
@@ -302,11 +356,6 @@ impl Worker {
         let limits = &site.config.server.limits;
         let framing = Framing::new(limits.header_bytes, limits.headers);
         Rc::new(Record::new(peer, framing, self.clock.now()))
-    }
-
-    async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: &mut S, why: ConnectionRefusal) {
-        self.metrics.connection_refused(why);
-        connection::turn_away(stream).await;
     }
 
     /// Cuts a request short that had begun.
@@ -361,6 +410,13 @@ fn builder(limits: &crate::config::Limits) -> http1::Builder {
     builder
 }
 
+/// Serves one connection. A panic ends it, is counted, and goes no further.
+async fn contained(metrics: Arc<metrics::Worker>, serving: impl Future<Output = ()>) {
+    if AssertUnwindSafe(serving).catch_unwind().await.is_err() {
+        metrics.panic_caught();
+    }
+}
+
 /// Whether an error of `accept` is about a connection that is gone already.
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
@@ -380,9 +436,6 @@ struct Seat {
 impl Seat {
     fn take(worker: &Rc<Worker>, record: &Rc<Record>, place: Place) -> Self {
         let key = worker.connections.borrow_mut().insert(Rc::clone(record));
-        if worker.draining.get() {
-            record.end_with(End::Gracefully);
-        }
         Self { worker: Rc::clone(worker), key, _place: place, _open: worker.metrics.connection() }
     }
 }
@@ -390,5 +443,37 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.worker.connections.borrow_mut().remove(self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn n13_a_panic_ends_its_connection_and_no_other() {
+        let metrics = Metrics::new(1);
+        let local = tokio::task::LocalSet::new();
+        let served = Rc::new(Cell::new(0));
+        local
+            .run_until(async {
+                let serve = |number: u32| {
+                    let served = Rc::clone(&served);
+                    async move {
+                        tokio::task::yield_now().await;
+                        assert!(number != 1, "a mistake of ours");
+                        served.set(served.get() + 1);
+                    }
+                };
+                let tasks: Vec<_> = (0..3)
+                    .map(|number| tokio::task::spawn_local(contained(metrics.worker(0), serve(number))))
+                    .collect();
+                for task in tasks {
+                    task.await.unwrap();
+                }
+            })
+            .await;
+        assert_eq!(served.get(), 2);
+        assert!(metrics.exposition().contains("stytch_gateway_panics_total 1"));
     }
 }

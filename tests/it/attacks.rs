@@ -31,7 +31,6 @@ const CLASSES: [(char, u32); 9] =
 const WITH_OTHER_PARTS: [(&str, &str); 8] = [
     ("a09", "nothing: no rule looks at request headers"),
     ("b09", "HTTP/2"),
-    ("c15", "the PROXY protocol"),
     ("d05", "HTTP/2"),
     ("e15", "nothing: there are no regular expressions"),
     ("e17", "nothing: request bodies are not looked at, and so no rule matches a JSON-RPC method"),

@@ -13,6 +13,7 @@ mod calls;
 mod client;
 mod credentials;
 mod echo;
+mod edge;
 mod envoy;
 mod explain;
 mod ext_authz;

@@ -24,9 +24,10 @@ pub(in crate::config) struct Server {
     pub(in crate::config) tls: Option<ServerTls>,
     /// Whether clients may speak HTTP/2. Has an effect on https listeners only.
     pub(in crate::config) http2: bool,
-    /// Whether connections from trusted proxies begin with a PROXY protocol header.
-    #[schemars(extend("x-later" = true))]
+    /// Whether connections from trusted proxies begin with a PROXY protocol header; from anyone else none may.
     pub(in crate::config) proxy_protocol: bool,
+    /// Whether another gateway may listen at the same addresses, to take over from this one.
+    pub(in crate::config) reuse_port: bool,
     /// Addresses or networks whose forwarding headers are believed; from anyone else they are dropped.
     pub(in crate::config) trusted_proxies: Vec<String>,
     /// What one client may take.
@@ -44,6 +45,7 @@ impl Default for Server {
             tls: None,
             http2: true,
             proxy_protocol: false,
+            reuse_port: false,
             trusted_proxies: Vec::new(),
             limits: Limits::default(),
             timeouts: ServerTimeouts::default(),
@@ -65,6 +67,8 @@ pub(in crate::config) struct Limits {
     pub(in crate::config) connections: usize,
     /// Connections of one client address at one time, or `"off"`.
     pub(in crate::config) connections_per_address: CountLimit,
+    /// Bytes a second that must come or go while a client is waited for, or `"off"`.
+    pub(in crate::config) min_rate: CountLimit,
 }
 
 impl Default for Limits {
@@ -75,6 +79,7 @@ impl Default for Limits {
             body: Size::mebibytes(10),
             connections: 10_000,
             connections_per_address: CountLimit(None),
+            min_rate: CountLimit(Some(240)),
         }
     }
 }
@@ -89,11 +94,18 @@ pub(in crate::config) struct ServerTimeouts {
     pub(in crate::config) idle: Period,
     /// For the requests that are under way when the gateway is told to stop.
     pub(in crate::config) drain: Period,
+    /// The beginning of that, in which it says that it is not ready and serves everybody still.
+    pub(in crate::config) lame_duck: Period,
 }
 
 impl Default for ServerTimeouts {
     fn default() -> Self {
-        Self { header: Period::seconds(10), idle: Period::seconds(75), drain: Period::seconds(25) }
+        Self {
+            header: Period::seconds(10),
+            idle: Period::seconds(75),
+            drain: Period::seconds(25),
+            lame_duck: Period::seconds(0),
+        }
     }
 }
 

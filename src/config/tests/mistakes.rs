@@ -565,7 +565,6 @@ fn what_is_not_available_yet_is_never_accepted_in_silence() {
         assert_eq!(told(section, lines), [message], "for {lines:?} in {section}");
     };
     later("[server.tls]", "cert = \"x\"\nkey = \"y\"", "server.tls");
-    later("[server]", "proxy_protocol = true", "server.proxy_protocol");
     later("[signin]", "create_organizations = true", "signin.create_organizations");
     later("[signin.brand]", "logo = \"/x.svg\"", "signin.brand.logo");
     later("[cache]", "url = \"redis://127.0.0.1\"", "cache.url");

@@ -31,6 +31,10 @@ pub(super) fn server(raw: &raw::Server, findings: &mut Findings) -> Option<Serve
         None => available_parallelism().map_or(1, usize::from),
     };
     let trusted_proxies = trusted_proxies(raw, problems);
+    if raw.proxy_protocol && raw.trusted_proxies.is_empty() {
+        let message = "is for trusted proxies alone; name them in server.trusted_proxies";
+        problems.add(&KeyPath::of("server.proxy_protocol"), message);
+    }
     Some(Server {
         listen: listen?,
         public_url: match public_url {
@@ -39,13 +43,24 @@ pub(super) fn server(raw: &raw::Server, findings: &mut Findings) -> Option<Serve
         },
         workers,
         trusted_proxies,
+        proxy_protocol: raw.proxy_protocol,
+        reuse_port: raw.reuse_port,
         limits: limits(&raw.limits, problems),
-        timeouts: ServerTimeouts {
-            header: positive(raw.timeouts.header, &KeyPath::of("server.timeouts.header"), problems),
-            idle: positive(raw.timeouts.idle, &KeyPath::of("server.timeouts.idle"), problems),
-            drain: raw.timeouts.drain.0,
-        },
+        timeouts: timeouts(&raw.timeouts, problems),
     })
+}
+
+fn timeouts(raw: &raw::ServerTimeouts, problems: &mut Problems) -> ServerTimeouts {
+    if raw.lame_duck.0 > raw.drain.0 {
+        let message = "is a part of server.timeouts.drain, and longer than it";
+        problems.add(&KeyPath::of("server.timeouts.lame_duck"), message);
+    }
+    ServerTimeouts {
+        header: positive(raw.header, &KeyPath::of("server.timeouts.header"), problems),
+        idle: positive(raw.idle, &KeyPath::of("server.timeouts.idle"), problems),
+        drain: raw.drain.0,
+        lame_duck: raw.lame_duck.0,
+    }
 }
 
 fn listeners(raw: &raw::Server, problems: &mut Problems) -> Option<Vec<Listen>> {
@@ -114,6 +129,7 @@ fn limits(raw: &raw::Limits, problems: &mut Problems) -> Limits {
         body: raw.body.0,
         connections: at_least_one(raw.connections, &key.key("connections"), problems),
         connections_per_address: raw.connections_per_address.0.map(|count| count as usize),
+        min_rate: raw.min_rate.0.map(u64::from),
     }
 }
 

@@ -3,6 +3,7 @@
 //! What holds: nothing is looked at but the heads of frames, and nothing is kept of them but how much
 //! of the one under way is left; wherever the bytes were split, the frames are the same.
 
+use crate::access::rejection::Code;
 use crate::metrics::StreamEnd;
 use crate::server::record::Cut;
 
@@ -122,7 +123,7 @@ pub(super) fn close(cut: Cut, from: Side) -> Vec<u8> {
     // An application has no use for why its client leaves.
     let (mask, reason): (&[u8], &str) = match from {
         Side::Client => (&[0; 4], ""),
-        Side::Server => (&[], cut.code.as_str()),
+        Side::Server => (&[], cut.code.map_or("", Code::as_str)),
     };
     // A code is a word: far shorter than the 123 bytes there are.
     let length = (2 + reason.len()) as u8;
@@ -136,7 +137,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::access::rejection::Code;
 
     /// A frame with a payload of so many bytes.
     fn frame(opcode: u8, length: usize, masked: bool) -> Vec<u8> {
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_goodbye_is_a_whole_frame() {
-        let cut = Cut { why: StreamEnd::Revoked, code: Code::InvalidCredential, reason: "" };
+        let cut = Cut { why: StreamEnd::Revoked, code: Some(Code::InvalidCredential), reason: "" };
         for side in [Side::Client, Side::Server] {
             let bytes = close(cut, side);
             let mut frames = Frames::default();

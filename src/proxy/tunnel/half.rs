@@ -140,7 +140,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_goodbye_stands_behind_the_frame_under_way() {
-        let cut = Cut { why: StreamEnd::Forbidden, code: Code::NoRoute, reason: "" };
+        let cut = Cut { why: StreamEnd::Forbidden, code: Some(Code::NoRoute), reason: "" };
         let (mut upstream, mut far) = duplex(64);
         let (mut client, mut near) = duplex(64);
         let mut half = Half::new(b"\x82\x05he".to_vec());
@@ -160,7 +160,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_frame_that_breaks_off_is_followed_by_nothing() {
-        let cut = Cut { why: StreamEnd::Forbidden, code: Code::NoRoute, reason: "" };
+        let cut = Cut { why: StreamEnd::Forbidden, code: Some(Code::NoRoute), reason: "" };
         let (upstream, mut far) = duplex(64);
         let (mut client, mut near) = duplex(64);
         let mut half = Half::new(b"\x82\x05he".to_vec());

@@ -202,3 +202,40 @@ async fn c16_a_request_id_is_claimed() {
         assert!(!received.headers().iter().any(|(_, value)| value == "chosen-by-attacker"), "{name}");
     }
 }
+
+/// A header of version 2, from 192.0.2.7, with this behind the addresses.
+fn version_2(length: usize, extensions: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(length).unwrap().to_be_bytes();
+    let addresses = [192, 0, 2, 7, 198, 51, 100, 1, 0x30, 0x39, 0, 80];
+    [b"\r\n\r\n\0\r\nQUIT\n\x21\x11", &length[..], &addresses, extensions].concat()
+}
+
+#[tokio::test]
+async fn c15_the_proxy_protocol_is_for_trusted_proxies_and_whole() {
+    let version_1 = b"PROXY TCP4 127.0.0.1 127.0.0.1 1 2\r\n".to_vec();
+    let request = b"GET /public/a HTTP/1.1\r\nHost: app.test\r\n\r\n";
+    for settings in ["", "[server]\nproxy_protocol = true\ntrusted_proxies = [\"192.0.2.1\"]"] {
+        let world = World::with(settings).await;
+        for header in [version_1.clone(), version_2(12, b"")] {
+            let raw = world.raw([&header[..], request].concat()).await;
+            assert_eq!((raw.status(), raw.closed), (Some(400), true));
+        }
+        assert!(world.upstream.requests().is_empty());
+        world.get("/public/a").expect(200).await;
+    }
+    let world = World::with("[server]\nproxy_protocol = true\ntrusted_proxies = [\"127.0.0.1\"]").await;
+    let bad = [
+        request.to_vec(),
+        version_2(12 + 65_000, b"\x01\0\x02h2"),
+        version_2(12 + 5, b"\x01\xff\xffh2"),
+        version_2(8, b""),
+        b"PROXY TCP4 127.0.0.1\r\n".to_vec(),
+    ];
+    for header in &bad {
+        let raw = world.raw([&header[..], request].concat()).await;
+        assert!(raw.response.is_none() && raw.closed, "{}", header.escape_ascii());
+    }
+    assert!(world.upstream.requests().is_empty());
+    let refused = world.metric("stytch_gateway_connections_refused_total{reason=\"proxy_header\"}").await;
+    assert_eq!(refused, bad.len() as f64);
+}
