@@ -6,14 +6,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
-use std::io::ErrorKind;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
-use http::uri::Authority;
-use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use tokio::task::AbortHandle;
@@ -23,6 +21,8 @@ use self::body::Outgoing;
 use self::budget::Budget;
 use self::cluster::Cluster;
 use self::connect::Way;
+use self::failure::{gave_no_answer, was_not_processed};
+use self::form::for_http2;
 use self::pool::{Endpoint, InFlight, Link, Multiplexed, Stream};
 use self::room::{Place, Queue};
 use crate::clock::{self, CoarseClock};
@@ -35,6 +35,8 @@ pub mod body;
 mod budget;
 pub mod cluster;
 mod connect;
+mod failure;
+mod form;
 mod head;
 pub mod health;
 pub mod io;
@@ -43,41 +45,13 @@ mod pool;
 mod room;
 pub mod tls;
 
+pub use self::failure::{Failure, is_malformed};
 pub use self::pool::{Lease, Remains};
 
 /// What a stalled reader can pin is a few of these (see ARCHITECTURE.md, Memory).
 const READ_SIZE: usize = 32 * 1024;
 /// Instances that a request is offered to while none takes a connection.
 const MOST_CONNECTS: usize = 3;
-
-/// Why an upstream gave no response.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    #[error("its name has no address")]
-    NoAddress,
-    #[error("every instance fails its health checks")]
-    NoneHealthy,
-    #[error("no connection")]
-    Connect(#[source] std::io::Error),
-    #[error("no connection within timeouts.connect")]
-    ConnectTimeout,
-    #[error("no response within timeouts.response")]
-    ResponseTimeout,
-    #[error("as many connections as max_connections allows")]
-    Full,
-    /// The request went out on a pooled connection that turned out dead: not a byte came back. It
-    /// may be sent again if it is idempotent.
-    #[error("the pooled connection was dead")]
-    DeadLink,
-    /// The same on a new connection.
-    #[error("the connection ended without a byte of an answer")]
-    Silent(#[source] hyper::Error),
-    /// The upstream, or what became of its connection, says that nobody has looked at the request.
-    #[error("the request was not processed")]
-    Unprocessed(#[source] hyper::Error),
-    #[error("the exchange broke off")]
-    Exchange(#[source] hyper::Error),
-}
 
 /// The head of a response, and the connection its body comes on.
 pub type Answered = (Response<Incoming>, Lease);
@@ -179,8 +153,7 @@ impl Upstream {
             self.budget.request();
         }
         let mut request = Some(outbound(self.host_of(&endpoint), body));
-        let sent = self.send_to(&endpoint, order, &mut request).await;
-        match sent {
+        match self.send_to(&endpoint, order, &mut request).await {
             Ok(answered) => Ok(answered),
             // Boxed, or each client's connection would hold room for it.
             Err(failure) => Box::pin(self.send_again(failure, endpoint, order, request, outbound)).await,
@@ -208,11 +181,15 @@ impl Upstream {
                     endpoint = next;
                 }
                 Failure::DeadLink if order.may_repeat && !was_dead => was_dead = true,
-                Failure::Unprocessed(_)
-                    if (never_sent || order.is_bodiless) && unprocessed < MOST_CONNECTS =>
-                {
+                Failure::Unprocessed(_) if order.is_bodiless && unprocessed < MOST_CONNECTS => {
                     unprocessed += 1;
                     endpoint = self.pick(&tried).unwrap_or(endpoint);
+                }
+                // A connection that ended before anything was written to it.
+                Failure::Unprocessed(_) | Failure::DeadLink | Failure::Silent(_) | Failure::Exchange(_)
+                    if never_sent && unprocessed < MOST_CONNECTS =>
+                {
+                    unprocessed += 1;
                 }
                 Failure::DeadLink | Failure::Silent(_)
                     if order.may_repeat && retries > 0 && self.budget.spend() =>
@@ -466,7 +443,9 @@ impl Upstream {
 
     /// Once a second: closes connections that nobody used for `timeouts.idle`.
     pub fn sweep(&self) {
-        self.follow_cluster();
+        if self.generation.get() != self.cluster.generation() {
+            self.follow_cluster();
+        }
         self.budget.second();
         let oldest = self.clock.now().saturating_sub(clock::ticks(self.settings().timeouts.idle));
         for endpoint in &**self.endpoints.borrow() {
@@ -508,77 +487,5 @@ impl Drop for Counted<'_> {
         if let Some(outcome) = self.outcome {
             self.counts.request(outcome);
         }
-    }
-}
-
-impl Failure {
-    fn outcome(&self) -> Option<UpstreamOutcome> {
-        match self {
-            Self::Connect(_) | Self::ConnectTimeout | Self::DeadLink | Self::Unprocessed(_) => {
-                Some(UpstreamOutcome::Unreachable)
-            }
-            Self::ResponseTimeout => Some(UpstreamOutcome::Timeout),
-            Self::Full | Self::NoAddress | Self::NoneHealthy => None,
-            Self::Silent(error) | Self::Exchange(error)
-                if error.is_parse() || error.is_incomplete_message() =>
-            {
-                Some(UpstreamOutcome::Protocol)
-            }
-            Self::Silent(_) | Self::Exchange(_) => Some(UpstreamOutcome::Unreachable),
-        }
-    }
-}
-
-/// Gives a request the form of HTTP/2 (RFC 9113 section 8.3.1): its host becomes part of the target.
-fn for_http2(request: &mut Request<Outgoing>, is_secure: bool, fallback: &HeaderValue) {
-    let headers = request.headers_mut();
-    headers.remove(header::TRANSFER_ENCODING);
-    let host = headers.remove(header::HOST);
-    let authority = |value: &HeaderValue| Authority::try_from(value.as_bytes()).ok();
-    let authority = host.as_ref().and_then(authority).or_else(|| authority(fallback));
-    let mut parts = std::mem::take(request.uri_mut()).into_parts();
-    parts.scheme = Some(if is_secure { http::uri::Scheme::HTTPS } else { http::uri::Scheme::HTTP });
-    parts.authority = authority;
-    // It has all three parts, and what makes them up was parsed already.
-    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
-    *request.version_mut() = Version::HTTP_2;
-}
-
-/// The connection turned out dead: not a byte of an answer came.
-fn gave_no_answer(error: &hyper::Error) -> bool {
-    error.is_incomplete_message()
-        || error.is_canceled()
-        || matches!(io_kind(error), Some(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe))
-}
-
-/// Whether an HTTP/2 upstream has said that it did not look at a request (RFC 9113 section 8.7): the
-/// stream was refused, or came after the last one that a connection about to end will answer.
-fn was_not_processed(error: &hyper::Error) -> bool {
-    use std::error::Error as _;
-    let Some(error) = error.source().and_then(|source| source.downcast_ref::<h2::Error>()) else {
-        return false;
-    };
-    let reason = error.reason();
-    reason == Some(h2::Reason::REFUSED_STREAM)
-        || error.is_go_away() && error.is_remote() && reason == Some(h2::Reason::NO_ERROR)
-}
-
-/// Whether a response came that is none.
-#[must_use]
-pub fn is_malformed(error: &hyper::Error) -> bool {
-    use std::error::Error as _;
-    let of_http2 = || {
-        let source = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
-        source.is_some_and(|error| !error.is_io())
-    };
-    error.is_parse() || io_kind(error) == Some(ErrorKind::InvalidData) || of_http2()
-}
-
-fn io_kind(error: &hyper::Error) -> Option<ErrorKind> {
-    use std::error::Error as _;
-    let source = error.source()?;
-    match source.downcast_ref::<h2::Error>() {
-        Some(error) => Some(error.get_io()?.kind()),
-        None => Some(source.downcast_ref::<std::io::Error>()?.kind()),
     }
 }

@@ -1,10 +1,14 @@
-//! The head of a response as it comes in: a line ends in CR LF, and a bare LF ends nothing.
+//! The head of a response as it comes in: a line ends in CR LF, and a bare LF ends nothing; before it
+//! come no more than [`MOST_INTERIM`] interim ones.
 //!
 //! hyper takes a bare LF for the end of a line, as RFC 9112 section 2.2 permits. Whatever an
 //! application let slip into a header's value would then be a header of its own (ATTACKS.md G35).
 
 /// Bytes of a status line that tell an interim response: `HTTP/1.1 103`.
 const START: usize = 12;
+
+/// More interim responses (RFC 9110 section 15.2) are an upstream that will never answer.
+const MOST_INTERIM: u8 = 32;
 
 /// Watches the bytes of one connection from the moment a response is awaited until its head ends.
 #[derive(Debug, Default)]
@@ -15,6 +19,7 @@ pub(super) struct Head {
     last: u8,
     start: [u8; START],
     started: usize,
+    interim: u8,
 }
 
 impl Head {
@@ -37,6 +42,9 @@ impl Head {
                     return false;
                 }
                 self.end_line();
+                if self.interim > MOST_INTERIM {
+                    return false;
+                }
             }
         }
         true
@@ -45,7 +53,8 @@ impl Head {
     fn end_line(&mut self) {
         // hyper skips empty lines before a status line.
         if self.line == 2 && self.started > 0 {
-            *self = Self { awaited: self.is_interim(), ..Self::default() };
+            let awaited = self.is_interim();
+            *self = Self { awaited, interim: self.interim + u8::from(awaited), ..Self::default() };
         }
         self.line = 0;
     }
@@ -100,6 +109,13 @@ mod tests {
         ] {
             assert_eq!(passes(text), expected, "{text:?}");
         }
+    }
+
+    #[test]
+    fn interim_responses_have_an_end() {
+        let most = "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(usize::from(MOST_INTERIM));
+        assert!(passes(&format!("{most}HTTP/1.1 200 OK\r\n\r\n\n")));
+        assert!(!passes(&format!("{most}HTTP/1.1 100 Continue\r\n\r\n")));
     }
 
     #[test]

@@ -12,12 +12,13 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
 use tokio::task::JoinHandle;
 
+use super::READ_SIZE;
 use super::body::Outgoing;
 use super::cluster::{Cluster, Instance};
+use super::form::for_http2;
 use super::io::Socket;
 use super::pool::OnThisThread;
 use super::tls::Speak;
-use super::{READ_SIZE, for_http2};
 use crate::clock;
 use crate::config::{Health, UpstreamHost};
 

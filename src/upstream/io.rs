@@ -143,7 +143,10 @@ impl AsyncRead for Metered {
             return Poll::Ready(Ok(()));
         }
         buf.set_filled(from);
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "a bare LF in the head of a response")))
+        Poll::Ready(Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "a bare LF in the head of a response, or interim ones without end",
+        )))
     }
 }
 

@@ -141,15 +141,16 @@ async fn g42_bytes_after_the_end_are_nobody_elses_answer() {
 
 #[tokio::test]
 async fn g44_interim_answers_without_end() {
+    answers_are_refused(&[&b"HTTP/1.1 103 Early Hints\r\n\r\n".repeat(100)]).await;
     let world = World::with("[upstreams.app.timeouts]\nresponse = \"1s\"\n").await;
-    world.upstream.on("/public/interim", |_| {
+    world.upstream.on("/public/slow", |_| {
         let once = [
             Step::Send(b"HTTP/1.1 103 Early Hints\r\n\r\n".to_vec()),
-            Step::Wait(std::time::Duration::from_millis(2)),
+            Step::Wait(std::time::Duration::from_millis(200)),
         ];
-        Answer::steps(std::iter::repeat_n(once, 3000).flatten().collect::<Vec<_>>())
+        Answer::steps(std::iter::repeat_n(once, 20).flatten().collect::<Vec<_>>())
     });
-    let response = world.get("/public/interim").send().await;
+    let response = world.get("/public/slow").send().await;
     assert_eq!((response.status, response.code().as_deref()), (504, Some("upstream_timeout")));
     world.upstream.on("/public/few", |_| {
         Answer::bytes("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
