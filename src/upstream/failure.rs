@@ -83,10 +83,13 @@ pub fn is_malformed(error: &hyper::Error) -> bool {
     error.is_parse() || io_kind(error) == Some(ErrorKind::InvalidData) || of_http2()
 }
 
+/// None for an alert of TLS, by which an upstream turns down the certificate it is presented.
 fn io_kind(error: &hyper::Error) -> Option<ErrorKind> {
     let source = error.source()?;
-    match source.downcast_ref::<h2::Error>() {
-        Some(error) => Some(error.get_io()?.kind()),
-        None => Some(source.downcast_ref::<std::io::Error>()?.kind()),
-    }
+    let error = match source.downcast_ref::<h2::Error>() {
+        Some(error) => error.get_io()?,
+        None => source.downcast_ref::<std::io::Error>()?,
+    };
+    let is_tls = error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
+    (!is_tls).then(|| error.kind())
 }
