@@ -402,6 +402,8 @@ pub struct Signin {
     pub round_trips: Option<RoundTrips>,
     /// Of a new session, in the unit that Stytch takes.
     pub session_minutes: u32,
+    /// That every session begun here gets.
+    pub custom_claims: serde_json::Map<String, serde_json::Value>,
     pub brand: Brand,
     pub texts: Arc<Texts>,
     /// Hosts other than the request's own that one may return to.
@@ -422,7 +424,7 @@ pub struct Brand {
 /// A way to sign in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-#[schemars(inline, extend("x-later" = ["whatsapp_otp"]))]
+#[schemars(inline)]
 pub enum SigninMethod {
     EmailOtp,
     SmsOtp,

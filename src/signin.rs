@@ -141,7 +141,7 @@ impl Common {
             None => Arc::clone(&lasting.sealer),
         };
         Ok(Some(Arc::new(Self {
-            client,
+            client: client.giving(&signin.custom_claims),
             sealer,
             look: Look::new(&signin.brand),
             lasting: Arc::clone(lasting),

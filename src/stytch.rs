@@ -3,6 +3,7 @@
 //! What holds: every call has a deadline and a bounded answer; a redirect is not followed; only an
 //! answer in Stytch's own form counts as a refusal, everything else is "could not be checked".
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -17,6 +18,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
 use crate::config::Secret;
 
@@ -72,7 +74,7 @@ pub struct Along<'a> {
     /// Has it end so many minutes from now.
     pub minutes: Option<u32>,
     /// Custom claims to set; those that are not named stay.
-    pub claims: Option<&'a serde_json::Map<String, serde_json::Value>>,
+    pub claims: Option<&'a Map<String, Value>>,
 }
 
 /// Why no client can be made.
@@ -93,6 +95,8 @@ pub struct Client {
     authorization: HeaderValue,
     vertical: Vertical,
     timeout: Duration,
+    /// What every session that is begun gets.
+    custom_claims: Option<Arc<Map<String, Value>>>,
 }
 
 impl Client {
@@ -131,7 +135,15 @@ impl Client {
             authorization,
             vertical,
             timeout,
+            custom_claims: None,
         })
+    }
+
+    /// The same, with custom claims for every session that is begun through it.
+    #[must_use]
+    pub fn giving(mut self, claims: &Map<String, Value>) -> Self {
+        self.custom_claims = (!claims.is_empty()).then(|| Arc::new(claims.clone()));
+        self
     }
 
     /// The project's key set. Public: no credential is sent (REFERENCE.md 3).
@@ -161,15 +173,15 @@ impl Client {
                 return Err(Error::Refused { error_type: "incompatible_session_type".to_owned() });
             }
         };
-        let mut body = serde_json::json!({ name: credential });
+        let mut body = json!({ name: credential });
         if let Some(check) = along.check {
-            body["authorization_check"] = serde_json::json!(check);
+            body["authorization_check"] = json!(check);
         }
         if let Some(minutes) = along.minutes {
-            body["session_duration_minutes"] = serde_json::json!(minutes);
+            body["session_duration_minutes"] = json!(minutes);
         }
         if let Some(claims) = along.claims {
-            body["session_custom_claims"] = serde_json::json!(claims);
+            body["session_custom_claims"] = json!(claims);
         }
         let path = match self.vertical {
             Vertical::B2b => "/v1/b2b/sessions/authenticate",

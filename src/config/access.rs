@@ -163,6 +163,7 @@ fn canonical(config: &Config) -> Value {
         "max_staleness": millis(*max_staleness),
         "outage_grace": millis(*outage_grace),
         "leeway": millis(*leeway),
+        "claims": config.signin.enabled.then_some(&config.signin.custom_claims),
         "prolonged": sliding.then_some(config.signin.session_minutes),
         "doors": { "forward_auth": config.forward_auth, "ext_authz": config.ext_authz.is_some() },
         "routes": ordered(config).map(|route| canonical_route(config, route)).collect::<Vec<_>>(),

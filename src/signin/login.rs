@@ -258,7 +258,13 @@ pub(super) async fn take(desk: &Desk<'_>, form: &Fields<'_>) -> Result<Answer, R
 async fn begin(desk: &Desk<'_>, start: &Start, action: &str, form: &Fields<'_>) -> Next {
     match action {
         "email" => send_email(desk, start, form.text("email")).await,
-        "phone" => send_phone(desk, start, form.text("phone")).await,
+        "phone" => {
+            send_phone(desk, start, (SigninMethod::SmsOtp, By::UserPhone(None)), form.text("phone")).await
+        }
+        "whatsapp" => {
+            let way = (SigninMethod::WhatsappOtp, By::UserWhatsapp(None));
+            send_phone(desk, start, way, form.text("phone")).await
+        }
         "link" => link::to_address(desk, start, form.text("email")).await,
         "oauth" => trip::to_provider(desk, start, form.text("provider")),
         "sso" => trip::by_sso(desk, start, form.text("organization")).await,
@@ -412,14 +418,14 @@ async fn send_email(desk: &Desk<'_>, start: &Start, text: &str) -> Next {
     send(desk, email.to_owned(), by, 0, None).await
 }
 
-async fn send_phone(desk: &Desk<'_>, start: &Start, text: &str) -> Next {
-    if !desk.signin.methods.contains(&SigninMethod::SmsOtp) {
+async fn send_phone(desk: &Desk<'_>, start: &Start, (method, by): (SigninMethod, By), text: &str) -> Next {
+    if !desk.signin.methods.contains(&method) {
         return Next::Stale;
     }
     let Some(phone) = form::phone(text) else {
         return Next::Amend(Step::Start(start.clone()), Key::InvalidPhone, text.to_owned());
     };
-    send(desk, phone, By::UserPhone(None), 0, None).await
+    send(desk, phone, by, 0, None).await
 }
 
 async fn resend(desk: &Desk<'_>, code: &Code) -> Next {
@@ -439,6 +445,7 @@ async fn send(desk: &Desk<'_>, to: String, by: By, failures: u8, notice: Option<
         By::Member(start) => member::send(desk, start, &to).await.map(|()| by.clone()),
         By::UserEmail(_) => user::send_email(desk, &to).await.map(|id| By::UserEmail(Some(id))),
         By::UserPhone(_) => user::send_sms(desk, &to).await.map(|id| By::UserPhone(Some(id))),
+        By::UserWhatsapp(_) => user::send_whatsapp(desk, &to).await.map(|id| By::UserWhatsapp(Some(id))),
     };
     let by = match sent {
         Ok(by) => by,
@@ -463,7 +470,10 @@ async fn try_code(desk: &Desk<'_>, step: &Code, text: &str) -> Next {
         By::Member(start) => member::try_code(desk, start, &step.to, &digits).await,
         By::UserEmail(Some(id)) => user::try_code(desk, id, &digits, "email_otp").await,
         By::UserPhone(Some(id)) => user::try_code(desk, id, &digits, "sms_otp").await,
-        By::UserEmail(None) | By::UserPhone(None) => Err(Trouble::Refused("nothing was sent".to_owned())),
+        By::UserWhatsapp(Some(id)) => user::try_code(desk, id, &digits, "whatsapp_otp").await,
+        By::UserEmail(None) | By::UserPhone(None) | By::UserWhatsapp(None) => {
+            Err(Trouble::Refused("nothing was sent".to_owned()))
+        }
     };
     match tried {
         Ok(next) => next,
@@ -473,7 +483,7 @@ async fn try_code(desk: &Desk<'_>, step: &Code, text: &str) -> Next {
             if failures >= MAX_FAILURES {
                 let start = match &step.by {
                     By::Member(start) => start.clone(),
-                    By::UserEmail(_) | By::UserPhone(_) => Start::default(),
+                    By::UserEmail(_) | By::UserPhone(_) | By::UserWhatsapp(_) => Start::default(),
                 };
                 return Next::Step(Step::Start(start), Some(Key::TooManyCodes));
             }

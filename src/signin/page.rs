@@ -145,7 +145,8 @@ impl<'a> View<'a> {
 
     /// Asks how to sign in: by an address, to which something is sent, or elsewhere.
     pub(super) fn start(&self, ticket: Ticket<'_>, offers: &Offers, notice: Option<Key>) -> Page {
-        let (email, phone) = (offers.email || offers.link, offers.phone);
+        let email = offers.email || offers.link;
+        let phone = offers.phone.sms || offers.phone.whatsapp;
         let elsewhere = !offers.providers.is_empty() || offers.sso != Sso::Off;
         let body = html! {
             (self.notice(notice))
@@ -167,7 +168,7 @@ impl<'a> View<'a> {
                 }
             }
             @if email && phone { p.or { (self.text(Key::Or)) } }
-            @if phone { (self.phone_form(ticket, email, notice)) }
+            @if phone { (self.phone_form(ticket, offers.phone, email, notice)) }
             @if (email || phone) && elsewhere { p.or { (self.text(Key::Or)) } }
             (self.providers(ticket, offers))
             (self.single_sign_on(ticket, offers, notice))
@@ -175,7 +176,8 @@ impl<'a> View<'a> {
         Page { title: self.spoken.filled(Key::SignInTo, &[("product", self.product)]), body }
     }
 
-    fn phone_form(&self, ticket: Ticket<'_>, is_second: bool, notice: Option<Key>) -> Markup {
+    /// One field, whichever way the code is to come.
+    fn phone_form(&self, ticket: Ticket<'_>, ways: Ways, is_second: bool, notice: Option<Key>) -> Markup {
         html! {
             form method="post" action={ (self.base) "/login" } {
                 (ticket.fields())
@@ -186,7 +188,14 @@ impl<'a> View<'a> {
                     autofocus[!is_second || field_of(notice) == Some("phone")]
                     value=[self.typed_into("phone", notice)] aria-invalid=[invalid("phone", notice)]
                     aria-describedby=[described("phone", Some("phone-hint"), notice)];
-                button.second[is_second] name="action" value="phone" { (self.text(Key::SendByPhone)) }
+                @if ways.sms {
+                    button.second[is_second] name="action" value="phone" { (self.text(Key::SendByPhone)) }
+                }
+                @if ways.whatsapp {
+                    button.second[is_second || ways.sms] name="action" value="whatsapp" {
+                        (self.text(Key::SendByWhatsapp))
+                    }
+                }
             }
         }
     }
@@ -196,7 +205,7 @@ impl<'a> View<'a> {
         let body = html! {
             p { (self.text(Key::EnrolPhone)) }
             (self.notice(notice))
-            (self.phone_form(ticket, false, notice))
+            (self.phone_form(ticket, Ways { sms: true, whatsapp: false }, false, notice))
         };
         Page { title: self.text(Key::SecondFactor).to_owned(), body }
     }
@@ -373,6 +382,13 @@ fn described(field: &str, always: Option<&str>, notice: Option<Key>) -> Option<S
     (!ids.is_empty()).then(|| ids.join(" "))
 }
 
+/// How a code may come to a phone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ways {
+    pub(super) sms: bool,
+    pub(super) whatsapp: bool,
+}
+
 /// What there is of second factors.
 pub(super) struct Second<'a> {
     pub(super) using: Using,
@@ -403,7 +419,13 @@ mod tests {
 
     fn all() -> Offers {
         let providers = vec![crate::config::OauthProvider::Google];
-        Offers { email: true, link: true, phone: true, providers, sso: Sso::Asks }
+        Offers {
+            email: true,
+            link: true,
+            phone: Ways { sms: true, whatsapp: true },
+            providers,
+            sso: Sso::Asks,
+        }
     }
 
     type Made = Box<dyn Fn(&View<'_>) -> Page>;

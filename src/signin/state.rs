@@ -134,6 +134,8 @@ pub enum By {
     /// person is not told.
     UserEmail(Option<String>),
     UserPhone(Option<String>),
+    /// The same, sent by WhatsApp.
+    UserWhatsapp(Option<String>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -142,6 +142,7 @@ mod tests {
             oauth_providers: Vec::new(),
             round_trips: None,
             session_minutes: 60,
+            custom_claims: serde_json::Map::new(),
             brand: Brand::default(),
             texts: Arc::new(Texts::built_in()),
             redirects: vec![host("reports.test", None), host("odd.test", Some(8443))],

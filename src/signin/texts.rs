@@ -47,6 +47,7 @@ keys! {
     Phone = "phone",
     PhoneHint = "phone_hint",
     SendByPhone = "send_by_phone",
+    SendByWhatsapp = "send_by_whatsapp",
     Or = "or",
     SendLink = "send_link",
     ContinueWith = "continue_with",

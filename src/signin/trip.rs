@@ -10,6 +10,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use super::Desk;
 use super::login::{Next, login_path_into};
+use super::page::Ways;
 use super::state::{Away, Start, Step, Trip, random};
 use super::texts::Key;
 use crate::config::{OauthProvider, RoundTrips, SigninMethod, Vertical};
@@ -21,8 +22,8 @@ pub(super) struct Offers {
     pub(super) email: bool,
     /// A link by e-mail.
     pub(super) link: bool,
-    /// A code by text message.
-    pub(super) phone: bool,
+    /// A code to a phone.
+    pub(super) phone: Ways,
     pub(super) providers: Vec<OauthProvider>,
     pub(super) sso: Sso,
 }
@@ -38,7 +39,8 @@ pub(super) enum Sso {
 
 impl Offers {
     pub(super) fn are_none(&self) -> bool {
-        let any = self.email || self.link || self.phone || !self.providers.is_empty();
+        let phone = self.phone.sms || self.phone.whatsapp;
+        let any = self.email || self.link || phone || !self.providers.is_empty();
         !any && self.sso == Sso::Off
     }
 }
@@ -59,7 +61,10 @@ pub(super) fn offers(desk: &Desk<'_>, start: &Start) -> Offers {
     Offers {
         email: is_on(SigninMethod::EmailOtp) && taken("email_otp"),
         link: leaves && is_on(SigninMethod::MagicLink) && taken("magic_link"),
-        phone: is_on(SigninMethod::SmsOtp) && start.only.is_empty(),
+        phone: Ways {
+            sms: is_on(SigninMethod::SmsOtp) && start.only.is_empty(),
+            whatsapp: is_on(SigninMethod::WhatsappOtp) && start.only.is_empty(),
+        },
         providers: if leaves { providers.collect() } else { Vec::new() },
         sso,
     }

@@ -28,6 +28,14 @@ pub(super) async fn send_sms(desk: &Desk<'_>, phone: &str) -> Result<String, Tro
     Ok(desk.common.ask("otps_sms_login_or_create", call).await?.method_id)
 }
 
+/// The same by WhatsApp.
+pub(super) async fn send_whatsapp(desk: &Desk<'_>, phone: &str) -> Result<String, Trouble> {
+    let came = Came::by(desk);
+    let locale = desk.spoken.locale();
+    let call = desk.common.client.user_whatsapp_send(phone, came.attributes(), locale, SMS_MINUTES);
+    Ok(desk.common.ask("otps_whatsapp_login_or_create", call).await?.method_id)
+}
+
 /// Tries a code. A session that came along grows by the factor, if it is the same user's.
 pub(super) async fn try_code(
     desk: &Desk<'_>,

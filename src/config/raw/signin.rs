@@ -1,5 +1,7 @@
 //! `[signin]` as written.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +22,9 @@ pub(in crate::config) struct Signin {
     pub(in crate::config) oauth_providers: Vec<OauthProvider>,
     /// How long a new session lasts.
     pub(in crate::config) session_duration: Period,
+    /// Custom claims that every session begun here gets, and their values.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(in crate::config) custom_claims: BTreeMap<String, serde_json::Value>,
     /// Whether someone without an organization may create one.
     #[schemars(extend("x-later" = true))]
     pub(in crate::config) create_organizations: bool,
@@ -48,6 +53,7 @@ impl Default for Signin {
             methods: vec![SigninMethod::EmailOtp],
             oauth_providers: Vec::new(),
             session_duration: Period::minutes(8 * 60),
+            custom_claims: BTreeMap::new(),
             create_organizations: false,
             brand: Brand::default(),
             texts: None,

@@ -570,8 +570,6 @@ fn what_is_not_available_yet_is_never_accepted_in_silence() {
     later("[cache]", "url = \"redis://127.0.0.1\"", "cache.url");
     later("[rate_limit]", "identity = \"1/min\"", "rate_limit.identity");
     later("[telemetry]", "otlp_endpoint = \"http://127.0.0.1:4317\"", "telemetry.otlp_endpoint");
-    let message = "signin.methods[1]: \"whatsapp_otp\" is not available yet in this version";
-    assert_eq!(told("[signin]", "methods = [\"email_otp\", \"whatsapp_otp\"]"), [message]);
 }
 
 #[test]

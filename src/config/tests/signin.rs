@@ -1,6 +1,7 @@
 //! What is wrong with `[signin]`, and how it is told.
 
 use super::mistakes::told;
+use super::{outcome, settings};
 
 #[test]
 fn of_sign_in() {
@@ -18,6 +19,22 @@ fn of_sign_in() {
         (
             "methods = [\"sms_otp\"]",
             "signin.methods[0]: for members a text message is a second factor, never the first, and is asked for whenever it is due; remove it",
+        ),
+        (
+            "methods = [\"whatsapp_otp\"]",
+            "signin.methods[0]: members get no codes by WhatsApp; it is for Consumer projects alone",
+        ),
+        (
+            "custom_claims = { sub = \"me\" }",
+            "signin.custom_claims.sub: a name that every token has already, which Stytch does not take",
+        ),
+        (
+            "custom_claims = { \"https://stytch.com/session\" = 1 }",
+            "signin.custom_claims.\"https://stytch.com/session\": a name that every token has already, which Stytch does not take",
+        ),
+        (
+            "custom_claims = { scope = \"read:reports\" }",
+            "signin.custom_claims.scope: a session that has scopes passes for a machine's token elsewhere",
         ),
         ("session_duration = \"1m\"", "signin.session_duration: must be between 5m and 366d"),
         ("session_duration = \"367d\"", "signin.session_duration: must be between 5m and 366d"),
@@ -125,4 +142,13 @@ fn a_secret_is_no_public_token() {
     assert!(!found[0].contains("secret-test-1"));
     let found = told("[stytch]", "public_token = \"public token\"");
     assert!(found[0].starts_with("stytch.public_token: not a public token"), "{found:?}");
+}
+
+#[test]
+fn claims_that_are_more_than_stytch_takes() {
+    let fits = format!("custom_claims = {{ a = \"{}\" }}", "x".repeat(4096 - "{'a':''}".len()));
+    outcome(&[&settings("[signin]", &fits)], &[]).unwrap();
+    let more = fits.replacen("xx", "xxx", 1);
+    let message = "signin.custom_claims: 4097 bytes as JSON; Stytch takes 4096 in all";
+    assert_eq!(told("[signin]", &more), [message]);
 }

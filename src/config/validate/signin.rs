@@ -9,6 +9,11 @@ use crate::config::problems::{KeyPath, Problems, did_you_mean};
 use crate::config::{Brand, Secret, Signin, SigninMethod, Vertical, raw};
 use crate::signin::texts::{Key, Texts};
 
+/// Claims that say what a token is (RFC 7519 section 4.1).
+const RESERVED_CLAIMS: [&str; 7] = ["aud", "exp", "iat", "iss", "jti", "nbf", "sub"];
+/// As JSON.
+const MOST_CLAIMS: usize = 4096;
+
 /// What Stytch takes for a session's length (REFERENCE.md section 10).
 const SESSION_MINUTES: std::ops::RangeInclusive<u64> = 5..=527_040;
 /// Fewer characters could be guessed.
@@ -22,6 +27,7 @@ pub(super) fn signin(all: &raw::Raw, findings: &mut Findings) -> Option<Signin> 
     methods(raw, all.stytch.vertical, &mut findings.problems);
     let oauth_providers = round_trips::providers(raw, all.stytch.vertical, findings);
     let session_minutes = session_minutes(raw, &mut findings.problems);
+    let custom_claims = custom_claims(raw, &mut findings.problems);
     let brand = brand(&raw.brand, &mut findings.problems);
     let texts = texts(raw, findings);
     let redirects = redirects(raw, &mut findings.problems);
@@ -40,6 +46,7 @@ pub(super) fn signin(all: &raw::Raw, findings: &mut Findings) -> Option<Signin> 
         oauth_providers,
         round_trips: None,
         session_minutes: session_minutes?,
+        custom_claims,
         brand: brand?,
         texts: Arc::new(texts?),
         redirects: redirects?,
@@ -73,14 +80,20 @@ fn methods(raw: &raw::Signin, vertical: Vertical, problems: &mut Problems) {
         if raw.methods[..index].contains(method) {
             problems.add(&key.index(index), "listed twice");
         }
-        if (vertical, *method) == (Vertical::B2b, SigninMethod::SmsOtp) {
-            let message = "for members a text message is a second factor, never the first, and is asked for \
-                           whenever it is due; remove it";
-            problems.add(&key.index(index), message);
-        }
-        if (vertical, *method) == (Vertical::Consumer, SigninMethod::Sso) {
-            problems.add(&key.index(index), "single sign-on is for members; users have no organization");
-        }
+        let message = match (vertical, method) {
+            (Vertical::B2b, SigninMethod::SmsOtp) => {
+                "for members a text message is a second factor, never the first, and is asked for whenever it \
+                 is due; remove it"
+            }
+            (Vertical::B2b, SigninMethod::WhatsappOtp) => {
+                "members get no codes by WhatsApp; it is for Consumer projects alone"
+            }
+            (Vertical::Consumer, SigninMethod::Sso) => {
+                "single sign-on is for members; users have no organization"
+            }
+            _ => continue,
+        };
+        problems.add(&key.index(index), message);
     }
 }
 
@@ -96,6 +109,27 @@ fn session_minutes(raw: &raw::Signin, problems: &mut Problems) -> Option<u32> {
         problems.add(&key, "must be whole minutes");
     }
     u32::try_from(minutes).ok()
+}
+
+/// What Stytch takes (REFERENCE.md section 10): names that are not its own or a token's, and 4 KB in
+/// all.
+fn custom_claims(raw: &raw::Signin, problems: &mut Problems) -> serde_json::Map<String, serde_json::Value> {
+    let key = KeyPath::of("signin.custom_claims");
+    for (name, value) in &raw.custom_claims {
+        if RESERVED_CLAIMS.contains(&name.as_str()) || name.starts_with("https://stytch.com/") {
+            problems.add(&key.key(name), "a name that every token has already, which Stytch does not take");
+        } else if name == "scope" {
+            problems.add(&key.key(name), "a session that has scopes passes for a machine's token elsewhere");
+        } else if value.is_null() {
+            problems.add(&key.key(name), "has no value");
+        }
+    }
+    let claims: serde_json::Map<_, _> = raw.custom_claims.clone().into_iter().collect();
+    let size = serde_json::to_string(&claims).map_or(usize::MAX, |text| text.len());
+    if size > MOST_CLAIMS {
+        problems.add(&key, format!("{size} bytes as JSON; Stytch takes 4096 in all"));
+    }
+    claims
 }
 
 fn brand(raw: &raw::Brand, problems: &mut Problems) -> Option<Brand> {

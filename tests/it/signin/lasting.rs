@@ -166,3 +166,24 @@ async fn sessions_that_stytch_ended_at_sign_in_end_here() {
     browser.open("/").await.status(200);
     assert!(session(&world, &browser).await["session_id"].is_string());
 }
+
+/// What the settings say goes with every call that begins a session or lets it grow.
+#[tokio::test]
+async fn sessions_get_the_custom_claims_of_the_settings() {
+    let more = "[[routes]]\npath = \"/*\"\nupstream = \"app\"\nallow.claims = { level = 2 }\n";
+    let claims = "custom_claims = { signed_in_by = \"gateway\", level = 2 }\nbrand.name";
+    let settings = format!("{}{more}", MEMBERS.replacen("brand.name", claims, 1));
+    let world = World::with(&settings).await;
+    let mut browser = Browser::new(&world);
+    let page = browser.sign_in("/", "cho@acme.example").await;
+    let code = browser.code("+15005550123");
+    browser.send(&page, &[("action", "code"), ("code", &code)]).await.status(200);
+    let claims = world.claims_of(&browser.jar["stytch_session_jwt"].0);
+    assert_eq!((&claims["signed_in_by"], &claims["level"]), (&json!("gateway"), &json!(2)));
+    let elsewhere = world.session();
+    world.get("/").jwt(&elsewhere).refused(403, "claim_mismatch").await;
+    let bodies = said(&world, "/v1/b2b/");
+    let lasting = bodies.iter().filter(|body| !body["session_duration_minutes"].is_null());
+    assert!(lasting.clone().count() >= 2);
+    assert!(lasting.clone().all(|body| body["session_custom_claims"]["level"] == 2), "{bodies:?}");
+}

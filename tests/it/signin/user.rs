@@ -31,6 +31,34 @@ async fn a_code_by_text_message() {
 }
 
 #[tokio::test]
+async fn a_code_by_whatsapp() {
+    let methods = "[stytch]\nvertical = \"consumer\"\n[signin]\nenabled = true\n\
+                   methods = [\"sms_otp\", \"whatsapp_otp\"]\n";
+    let world = World::with(methods).await;
+    let mut browser = Browser::new(&world);
+    let page = browser.visit("/").await.says("Text me a code").says("Send it by WhatsApp");
+    assert_eq!(page.text().matches("<form").count(), 1, "one field for both");
+    let page = browser.send(&page, &[("action", "whatsapp"), ("phone", "+44 7700 900123")]).await;
+    let sent = world.emulator.outbox("+447700900123").remove(0);
+    assert_eq!(json!(sent)["channel"], "whatsapp");
+    let page = browser.send(&page, &[("action", "code"), ("code", "000000")]).await.says("not right");
+    browser.send(&page, &[("action", "code"), ("code", &sent.code.unwrap())]).await.status(200);
+    assert_eq!(session(&world, &browser).await["factors"], json!(["otp"]));
+    assert_eq!(world.audited("sign_in", 1).await[0]["detail"], "whatsapp_otp");
+
+    // What is not offered is not taken.
+    let world = World::with(USERS).await;
+    let mut browser = Browser::new(&world);
+    let page = browser.visit("/").await;
+    assert!(!page.text().contains("WhatsApp"));
+    browser
+        .send(&page, &[("action", "whatsapp"), ("phone", "+44 7700 900123")])
+        .await
+        .says("no longer valid");
+    assert!(world.emulator.outbox("+447700900123").is_empty());
+}
+
+#[tokio::test]
 async fn factors_of_one_user_add_up() {
     let world = World::with(USERS).await;
     let mut browser = Browser::new(&world);
