@@ -135,7 +135,9 @@ pub(crate) fn mistakes(schema: &str, others: Others, value: &Value) -> Vec<Strin
     validator.iter_errors(value).map(|error| format!("{}: {error}", error.instance_path)).collect()
 }
 
-static VALIDATORS: LazyLock<Mutex<HashMap<(String, Others), Arc<Validator>>>> = LazyLock::new(Mutex::default);
+type Validators = HashMap<(String, Others), Arc<Validator>>;
+
+static VALIDATORS: LazyLock<Mutex<Validators>> = LazyLock::new(Mutex::default);
 
 /// The two files' definitions as one set: the supplement refers to the bundle by its file's name.
 static DEFINITIONS: LazyLock<Value> = LazyLock::new(|| {
