@@ -70,7 +70,7 @@ def test_the_map_names_what_is_there(root):
 
 
 def test_scripts_can_be_run(root):
-    names = ["scripts/check", "scripts/test", "scripts/bench", "scripts/bench-ext-authz", ".ci/run"]
+    names = ["scripts/check", "scripts/test", "scripts/bench", "scripts/bench-ext-authz", "scripts/screenshots", ".ci/run"]
     scripts = [root / name for name in names]
     for path in [*scripts, *root.glob("tests/*/run")]:
         assert path.stat().st_mode & 0o100 and path.read_text().startswith("#!/usr/bin/env bash\n"), path

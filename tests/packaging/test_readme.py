@@ -101,6 +101,14 @@ def test_links_lead_somewhere(root):
     assert len(documents) >= 6
     for document in documents:
         text = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
-        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
+        links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text)
+        for target in [*links, *re.findall(r'\bsrc(?:set)?="([^"]+)"', text)]:
             if "://" not in target:
                 assert pathlib.Path(document.parent, target).exists(), f"{document.name}: {target}"
+
+
+def test_pictures_are_small(root):
+    pictures = list(root.glob("docs/images/*.png"))
+    assert {picture.name for picture in pictures} == {"sign-in.png", "sign-in-dark.png"}
+    for picture in pictures:
+        assert picture.stat().st_size < 100 * 1024, picture
