@@ -60,7 +60,9 @@ fn text(what: &str, identity: &[(&str, &str)]) -> String {
 fn page(what: &str, identity: &[(&str, &str)]) -> String {
     let rows: String = identity
         .iter()
-        .map(|(name, value)| format!("<tr><th align=\"left\">{name}<td>{}\n", escape(value)))
+        .map(|(name, value)| {
+            format!("<tr><th align=\"left\" style=\"padding-right: 1.5rem\">{name}<td>{}\n", escape(value))
+        })
         .collect();
     let who =
         if rows.is_empty() { "nobody in particular.".to_owned() } else { format!("<table>{rows}</table>") };

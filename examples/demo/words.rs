@@ -12,7 +12,9 @@ Allowed: {EMAIL} has a session at Stytch, and the application is told whose it i
 
     curl --cookie 'stytch_session_jwt={jwt}' http://{gateway}/reports
 
-In a browser: open http://{gateway}/reports, sign in as {EMAIL}, and find the code at {emulator}/emulator/
+In a browser: open http://{gateway}/reports and sign in as {EMAIL}. The code is at {emulator}/emulator/
+What she may do differs with the organization she chooses: http://{gateway}/admin/ is open to her in Acme alone.
+To choose another one, or to sign out, open http://{gateway}/_stytch/session
 
 Refused: nobody is signed in.
 
