@@ -14,6 +14,16 @@ use super::trip::{Offers, Sso};
 
 mod trips;
 
+/// What is told of one field, and which.
+const ABOUT_FIELDS: [(Key, &str); 6] = [
+    (Key::InvalidEmail, "email"),
+    (Key::InvalidPhone, "phone"),
+    (Key::InvalidCode, "code"),
+    (Key::WrongCode, "code"),
+    (Key::NoSso, "organization"),
+    (Key::InvalidLink, "link"),
+];
+
 /// In whose name and language pages speak.
 #[derive(Clone, Copy)]
 pub(super) struct View<'a> {
@@ -158,7 +168,8 @@ impl<'a> View<'a> {
                     input #email name="email" type="text" inputmode="email" autocomplete="email"
                         autocapitalize="none" spellcheck="false" required
                         autofocus[matches!(field_of(notice), None | Some("email"))]
-                        value=[self.typed_into("email", notice)] aria-invalid=[invalid("email", notice)] aria-describedby=[described("email", None, notice)];
+                        value=[self.typed_into("email", notice)] aria-invalid=[invalid("email", notice)]
+                        aria-describedby=[described("email", None, notice)];
                     @if offers.email {
                         button name="action" value="email" { (self.text(Key::SendByEmail)) }
                     }
@@ -356,14 +367,7 @@ fn initial(product: &str) -> String {
 
 /// The field that a notice is about; none for what is about the step as a whole.
 fn field_of(notice: Option<Key>) -> Option<&'static str> {
-    match notice? {
-        Key::InvalidEmail => Some("email"),
-        Key::InvalidPhone => Some("phone"),
-        Key::InvalidCode | Key::WrongCode => Some("code"),
-        Key::NoSso => Some("organization"),
-        Key::InvalidLink => Some("link"),
-        _ => None,
-    }
+    ABOUT_FIELDS.iter().find(|(key, _)| Some(*key) == notice).map(|(_, field)| *field)
 }
 
 /// For `aria-invalid`.

@@ -85,8 +85,10 @@ impl View<'_> {
             form method="post" action={ (self.base) "/login" } {
                 (ticket.fields())
                 input type="hidden" name="action" value="connect";
-                @for (id, name) in connections {
-                    button.second name="connection" value=(id) { (if name.is_empty() { id } else { name }) }
+                ul.choices {
+                    @for (id, name) in connections {
+                        li { button.second name="connection" value=(id) { (if name.is_empty() { id } else { name }) } }
+                    }
                 }
             }
         };
