@@ -58,6 +58,7 @@ pub mod redirect;
 pub(crate) mod refusal;
 mod session;
 pub mod state;
+mod step_up;
 pub mod target;
 pub mod texts;
 mod trip;

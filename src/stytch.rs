@@ -27,7 +27,7 @@ mod sign_in;
 pub mod types;
 
 pub use error::Error;
-pub use sign_in::{Attributes, Brought, Linking, MemberStep, MemberToken, Returned};
+pub use sign_in::{Attributes, Brought, Linking, MemberStep, MemberToken, Proof, Returned};
 use types::{
     Authenticated, AuthorizationCheck, ErrorBody, Introspected, Jwks, OrganizationPolicy, ProjectPolicy,
 };

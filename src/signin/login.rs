@@ -9,11 +9,12 @@ use jiff::Timestamp;
 
 use super::flow::{self, MOST_RETURNS};
 use super::form::{self, Fields};
+use super::needed::Needed;
 use super::page::{self, Page, Ticket, View};
 use super::redirect::login_path;
 use super::state::{Away, By, Code, Second, Start, State, Step, Using};
 use super::texts::Key;
-use super::{Answer, Desk, Trouble, link, member, see_other, trip, user};
+use super::{Answer, Desk, Trouble, link, member, see_other, step_up, trip, user};
 use crate::access::authn::{Fresh, Proved};
 use crate::access::rejection::{self, Rejection};
 use crate::clock;
@@ -80,6 +81,12 @@ pub(super) async fn show(desk: &Desk<'_>, query: &Fields<'_>) -> Result<Answer, 
     let organization = query.get("organization").and_then(form::organization);
     let connection = query.get("connection_id").and_then(form::organization);
     let who = desk.who().await?;
+    let needed = query.get("step_up").and_then(Needed::read);
+    if let (Some(who), Some(needed)) = (&who, needed)
+        && who.word.identity.session.as_ref().is_some_and(|session| !needed.is_had_by(session))
+    {
+        return step_up::show(desk, who, needed, &target).await;
+    }
     let returns = flow::returned(desk);
     if returns >= MOST_RETURNS {
         return Ok(circle(desk, who.is_some()));
@@ -135,7 +142,7 @@ async fn show_step(desk: &Desk<'_>, id: &str) -> Result<Answer, Rejection> {
 }
 
 /// The page of a step.
-async fn render(desk: &Desk<'_>, id: &str, state: &State) -> Result<Answer, Rejection> {
+pub(super) async fn render(desk: &Desk<'_>, id: &str, state: &State) -> Result<Answer, Rejection> {
     let view = View { typed: state.typed.as_deref().unwrap_or_default(), ..desk.view() };
     let ticket = Ticket { flow: id, token: &state.token, return_to: &state.return_to };
     let page = match &state.step {
@@ -160,6 +167,7 @@ async fn render(desk: &Desk<'_>, id: &str, state: &State) -> Result<Answer, Reje
             }
         },
         Step::Second(second) => second_page(&view, ticket, second, state.notice),
+        Step::StepUp(step) => view.step_up(ticket, step),
         Step::Switch => return Ok(stale(desk, &state.return_to)),
     };
     Ok(with_target(desk, state, &page))
@@ -249,6 +257,7 @@ pub(super) async fn take(desk: &Desk<'_>, form: &Fields<'_>) -> Result<Answer, R
             member::choose(desk, intermediate, form.text("organization")).await
         }
         (Step::Second(second), _) => member::second(desk, second, form).await,
+        (Step::StepUp(step), _) => step_up::take(desk, step, form).await,
         _ => Next::Stale,
     };
     Ok(go_on(desk, form.text("flow"), &state, next))
@@ -436,7 +445,7 @@ async fn resend(desk: &Desk<'_>, code: &Code) -> Next {
 }
 
 /// Sends a code. Whether anything was sent, the person is told the same.
-async fn send(desk: &Desk<'_>, to: String, by: By, failures: u8, notice: Option<Key>) -> Next {
+pub(super) async fn send(desk: &Desk<'_>, to: String, by: By, failures: u8, notice: Option<Key>) -> Next {
     if desk.was_sent_too_many(&to) {
         desk.audit(Event::Limited, None, "recipient");
         return Next::End(Key::Limited, desk.spoken.get(Key::LimitedText).to_owned());

@@ -4,9 +4,9 @@ use super::form::{self, Fields};
 use super::login::{MAX_FAILURES, Next, RESEND_AFTER, SignedIn};
 use super::state::{Second, Start, Step, Using};
 use super::texts::Key;
-use super::{Desk, Trouble, trip};
-use crate::stytch::MemberStep;
+use super::{Desk, Trouble, step_up, trip};
 use crate::stytch::types::{Discovered, MemberLogin, MfaRequired, Named};
+use crate::stytch::{Credential, MemberStep, Proof};
 use crate::telemetry::audit_log::Event;
 
 /// Sends a code to an address: for one organization, or to find out which there are.
@@ -53,7 +53,7 @@ pub(super) async fn try_code(
 }
 
 /// The session that came, if it is one of that organization's: what was proved in it counts on.
-pub(super) async fn own_session(desk: &Desk<'_>, organization: &str) -> Option<crate::stytch::Credential> {
+pub(super) async fn own_session(desk: &Desk<'_>, organization: &str) -> Option<Credential> {
     let who = desk.who().await.ok()??;
     let own = who.word.identity.organization.as_ref()?;
     (own.id == organization || own.slug == organization).then(|| desk.credential())?
@@ -133,7 +133,7 @@ pub(super) fn after(desk: &Desk<'_>, login: MemberLogin, by: &'static str) -> Ne
         return Next::End(Key::Enrol, desk.spoken.filled(Key::EnrolText, &[("organization", &name)]));
     }
     let second = Second {
-        intermediate,
+        intermediate: Some(intermediate),
         organization: organization.organization_id,
         member: login.member_id,
         using: if enrolling { Using::Enrol } else { first_choice(&required, app) },
@@ -189,7 +189,8 @@ async fn enrol(desk: &Desk<'_>, step: &Second, number: &str) -> Next {
     }
 }
 
-async fn text(desk: &Desk<'_>, step: &Second) -> Next {
+/// Texts a code.
+pub(super) async fn text(desk: &Desk<'_>, step: &Second) -> Next {
     let on_its_way = step.sent_at.is_some_and(|at| desk.now - at < RESEND_AFTER);
     let with = |sent_at, notice| {
         Next::Step(Step::Second(Second { using: Using::Sms, sent_at, ..step.clone() }), notice)
@@ -201,10 +202,12 @@ async fn text(desk: &Desk<'_>, step: &Second) -> Next {
     if desk.was_sent_too_many(&step.member) {
         return Next::End(Key::Limited, desk.spoken.get(Key::LimitedText).to_owned());
     }
-    let member = as_call(step);
+    let session = growing(desk, step).await;
+    let Some(member) = as_call(step, session.as_ref()) else { return Next::Stale };
     let call = desk.common.client.member_sms_send(&member, desk.spoken.locale());
     match desk.common.ask("b2b_otps_sms_send", call).await {
         Ok(_) => with(Some(crate::clock::unix_millis()), step.sent_at.map(|_| Key::Resent)),
+        Err(trouble) if session.is_some() && trouble.is_about_session() => over(desk).await,
         Err(Trouble::Refused(reason)) => {
             desk.audit(Event::SendRefused, None, &reason);
             if !(step.enrolling && reason.starts_with("invalid_phone_number")) {
@@ -224,7 +227,9 @@ async fn try_second(desk: &Desk<'_>, step: &Second, code: &str) -> Next {
     if desk.was_tried_too_often(&step.member) {
         return Next::End(Key::Limited, desk.spoken.get(Key::LimitedText).to_owned());
     }
-    let (client, member, minutes) = (&desk.common.client, as_call(step), desk.signin.session_minutes);
+    let session = growing(desk, step).await;
+    let Some(member) = as_call(step, session.as_ref()) else { return Next::Stale };
+    let (client, minutes) = (&desk.common.client, desk.signin.session_minutes);
     let (tried, by) = match (step.using, digits, recovery) {
         (Using::Sms, Some(code), _) => {
             let call = client.member_sms_authenticate(&member, &code, minutes);
@@ -241,7 +246,11 @@ async fn try_second(desk: &Desk<'_>, step: &Second, code: &str) -> Next {
         _ => return stay(Key::InvalidCode),
     };
     match tried {
-        Ok(login) => after(desk, login, by),
+        Ok(login) => {
+            let by = if session.is_some() { by.trim_start_matches("email_otp ") } else { by };
+            after(desk, login, by)
+        }
+        Err(trouble) if session.is_some() && trouble.is_about_session() => over(desk).await,
         Err(Trouble::Refused(reason)) => {
             desk.audit(Event::SignInRefused, None, &reason);
             let failures = step.failures.saturating_add(1);
@@ -255,11 +264,33 @@ async fn try_second(desk: &Desk<'_>, step: &Second, code: &str) -> Next {
     }
 }
 
-fn as_call(step: &Second) -> MemberStep<'_> {
-    MemberStep {
+/// The browser's own session, where it is the one that the step is about.
+async fn growing(desk: &Desk<'_>, step: &Second) -> Option<Credential> {
+    if step.intermediate.is_some() {
+        return None;
+    }
+    let who = desk.who().await.ok()??;
+    (who.word.identity.subject == step.member).then(|| desk.credential())?
+}
+
+/// The session that was to grow is no more.
+async fn over(desk: &Desk<'_>) -> Next {
+    if let Ok(Some(who)) = desk.who().await {
+        step_up::is_over(desk, &who.word.identity);
+    }
+    Next::End(Key::SignInAgain, desk.spoken.get(Key::StepUpOver).to_owned())
+}
+
+/// None where there is nothing that a second factor could be added to.
+fn as_call<'a>(step: &'a Second, session: Option<&'a Credential>) -> Option<MemberStep<'a>> {
+    let proof = match &step.intermediate {
+        Some(token) => Proof::Intermediate(token),
+        None => Proof::Session(session?),
+    };
+    Some(MemberStep {
         organization_id: &step.organization,
         member_id: &step.member,
-        intermediate_session_token: &step.intermediate,
+        proof,
         enrolling: step.phone.as_deref().filter(|_| step.enrolling),
-    }
+    })
 }

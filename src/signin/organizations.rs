@@ -4,7 +4,7 @@ use super::flow;
 use super::form::{self, Fields};
 use super::login::{Next, admitted, go_on, with_target};
 use super::page::Ticket;
-use super::redirect::login_path;
+use super::redirect::{login_path, login_to};
 use super::state::{State, Step};
 use super::texts::Key;
 use super::{Answer, Desk, Trouble, member, see_other};
@@ -17,8 +17,13 @@ pub(super) async fn show(desk: &Desk<'_>, query: &Fields<'_>) -> Result<Answer, 
     if desk.config.stytch.vertical != Vertical::B2b {
         return Err(Rejection::new(Code::NoRoute, "users have no organizations"));
     }
+    let target = desk.target(query.text("return_to"));
+    let wanted = query.get("organization").and_then(form::organization);
     let who = desk.who().await?;
     let (Some(_), Some(credential)) = (who, desk.credential()) else {
+        if let Some(wanted) = wanted.filter(|_| desk.is_navigation()) {
+            return Ok(Answer::fine(see_other(&login_to(base, &target.location(), wanted))));
+        }
         if desk.is_navigation() {
             return Ok(Answer::fine(see_other(&login_path(base, &format!("{base}/organizations")))));
         }
@@ -29,7 +34,10 @@ pub(super) async fn show(desk: &Desk<'_>, query: &Fields<'_>) -> Result<Answer, 
     }
     let call = desk.common.client.discovered_by_session(&credential);
     let organizations = match desk.common.ask("b2b_discovery_organizations", call).await {
-        Ok(found) => member::named(&found),
+        Ok(mut found) => {
+            found.discovered_organizations.retain(|one| wanted.is_none_or(|wanted| one.is(wanted)));
+            member::named(&found)
+        }
         Err(Trouble::Refused(_)) => {
             return Err(Rejection::new(Code::InvalidCredential, "Stytch refuses the session"));
         }
@@ -38,7 +46,10 @@ pub(super) async fn show(desk: &Desk<'_>, query: &Fields<'_>) -> Result<Answer, 
             return Err(rejection.retry_after(retry_after));
         }
     };
-    let target = desk.target(query.text("return_to"));
+    if let (Some(wanted), []) = (wanted, organizations.as_slice()) {
+        // Not with this address: perhaps with another.
+        return Ok(Answer::fine(see_other(&login_to(base, &target.location(), wanted))));
+    }
     let (id, state) = (flow::begin(), State::new(target.location(), Step::Switch));
     let ticket = Ticket { flow: &id, token: &state.token, return_to: &state.return_to };
     let shown: Vec<_> = organizations.iter().map(|(id, name)| (&**id, &**name)).collect();

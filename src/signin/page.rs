@@ -51,7 +51,7 @@ pub(super) struct Ticket<'a> {
 }
 
 impl Ticket<'_> {
-    fn fields(self) -> Markup {
+    pub(super) fn fields(self) -> Markup {
         html! {
             input type="hidden" name="flow" value=(self.flow);
             input type="hidden" name="token" value=(self.token);

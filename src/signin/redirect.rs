@@ -121,6 +121,11 @@ pub(super) fn login_path(base: &str, return_to: &str) -> String {
     page_path(base, "/login", return_to, None)
 }
 
+/// The same for one organization, by its slug or id.
+pub(super) fn login_to(base: &str, return_to: &str, organization: &str) -> String {
+    page_path(base, "/login", return_to, Some(("organization", organization)))
+}
+
 fn page_path(base: &str, page: &str, return_to: &str, more: Option<(&str, &str)>) -> String {
     let returns = !return_to.is_empty() && return_to != "/" && return_to.len() <= MAX_LENGTH;
     let return_to = returns.then_some(("return_to", return_to));

@@ -15,6 +15,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
+use super::needed::Needed;
 use super::texts::Key;
 use crate::clock;
 use crate::config::Secret;
@@ -67,6 +68,8 @@ pub enum Step {
     Away(Away),
     /// One of an organization's several connections, each with its id and name.
     Connect { start: Start, connections: Vec<(String, String)> },
+    /// How to show again that it is oneself.
+    StepUp(StepUp),
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,7 +143,8 @@ pub enum By {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Second {
-    pub intermediate: String,
+    /// None where it is the browser's own session that grows.
+    pub intermediate: Option<String>,
     pub organization: String,
     pub member: String,
     pub phone: Option<String>,
@@ -152,6 +156,20 @@ pub struct Second {
     /// When a code was texted, unix milliseconds.
     pub sent_at: Option<i64>,
     pub failures: u8,
+}
+
+/// What a session lacks, and what its owner can do about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepUp {
+    pub needed: Needed,
+    /// Whose session it is.
+    pub subject: String,
+    /// The member's own, by id.
+    pub organization: Option<String>,
+    /// Where codes can be sent.
+    pub email: Option<String>,
+    pub phone: Option<String>,
+    pub app: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

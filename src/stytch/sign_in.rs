@@ -16,7 +16,7 @@ mod round_trips;
 mod second_factor;
 
 pub use round_trips::{Brought, Linking, MemberToken, Returned};
-pub use second_factor::MemberStep;
+pub use second_factor::{MemberStep, Proof};
 
 const DURATION: &str = "session_duration_minutes";
 

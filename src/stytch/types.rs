@@ -180,6 +180,7 @@ pub struct MemberLogin {
 pub struct Named {
     pub organization_id: String,
     pub organization_name: String,
+    pub organization_slug: String,
     /// `RESTRICTED` to those below, or `ALL_ALLOWED`.
     pub mfa_methods: String,
     pub allowed_mfa_methods: Vec<String>,
@@ -231,6 +232,15 @@ pub struct Discovered {
 pub struct DiscoveredOrganization {
     #[serde(default)]
     pub organization: Option<Named>,
+}
+
+impl DiscoveredOrganization {
+    /// Whether it is the one with this id or slug.
+    #[must_use]
+    pub fn is(&self, wanted: &str) -> bool {
+        let named = self.organization.as_ref();
+        named.is_some_and(|it| it.organization_id == wanted || it.organization_slug == wanted)
+    }
 }
 
 /// Where a Consumer code was sent (REFERENCE.md 7.1).

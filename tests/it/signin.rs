@@ -7,12 +7,14 @@ use self::browser::Browser;
 use crate::world::World;
 
 pub(crate) mod browser;
+mod doors;
 mod guards;
 mod lasting;
 mod links;
 mod member;
 mod oauth;
 mod sso;
+mod step_up;
 mod user;
 
 /// Sign-in for members, with the rate limit out of the way.

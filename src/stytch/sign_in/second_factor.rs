@@ -1,11 +1,12 @@
 //! The calls of a member's second factor (REFERENCE.md 7.2).
 //!
 //! What holds: each is made for one member of one organization, with the intermediate session that
-//! the first factor gave.
+//! the first factor gave, or with the session that is to have more factors.
 
 use serde_json::{Value, json};
 
-use super::Client;
+use super::{Client, with_session};
+use crate::stytch::Credential;
 use crate::stytch::error::Error;
 use crate::stytch::types::{Done, MemberLogin};
 
@@ -13,9 +14,18 @@ use crate::stytch::types::{Done, MemberLogin};
 pub struct MemberStep<'a> {
     pub organization_id: &'a str,
     pub member_id: &'a str,
-    pub intermediate_session_token: &'a str,
+    pub proof: Proof<'a>,
     /// The number of a phone that is to become the member's second factor.
     pub enrolling: Option<&'a str>,
+}
+
+/// What a second factor is added to.
+#[derive(Clone, Copy)]
+pub enum Proof<'a> {
+    /// The token of an intermediate session.
+    Intermediate(&'a str),
+    /// A session that is there already.
+    Session(&'a Credential),
 }
 
 impl Client {
@@ -74,10 +84,15 @@ impl Client {
 
 impl MemberStep<'_> {
     fn body(&self) -> Value {
-        json!({
+        let (intermediate, session) = match self.proof {
+            Proof::Intermediate(token) => (Some(token), None),
+            Proof::Session(session) => (None, Some(session)),
+        };
+        let body = json!({
             "organization_id": self.organization_id,
             "member_id": self.member_id,
-            "intermediate_session_token": self.intermediate_session_token,
-        })
+            "intermediate_session_token": intermediate,
+        });
+        with_session(body, session)
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use stytch_emulator::Session;
+
 use crate::client::{Connection, Request, Response};
 use crate::world::World;
 
@@ -158,6 +160,16 @@ impl<'w> Browser<'w> {
         Page { at: at.to_owned(), response }
     }
 
+    /// Puts a session's cookies into the jar.
+    pub(crate) fn holds(&mut self, session: &Session) {
+        let cookies =
+            [("stytch_session", &session.session_token), ("stytch_session_jwt", &session.session_jwt)];
+        for (name, value) in cookies {
+            self.world.keep_secret(value);
+            self.jar.insert(name.to_owned(), (value.clone(), "/".to_owned()));
+        }
+    }
+
     pub(crate) fn has_session(&self) -> bool {
         self.jar.contains_key("stytch_session") && self.jar.contains_key("stytch_session_jwt")
     }
@@ -229,6 +241,16 @@ impl Page {
         let pairs: Vec<String> =
             all.iter().map(|(name, value)| format!("{name}={}", escaped(value))).collect();
         (action, pairs.join("&"))
+    }
+
+    /// Where the link with that label leads.
+    #[track_caller]
+    pub(crate) fn link(&self, label: &str) -> String {
+        let text = self.text();
+        let (before, _) = text
+            .split_once(&format!(">{label}</a>"))
+            .unwrap_or_else(|| panic!("no link {label:?} on {}: {text}", self.at));
+        attribute(before.rsplit("<a").next().unwrap(), "href").unwrap()
     }
 
     /// The value of the button with that label.
