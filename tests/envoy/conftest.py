@@ -1,8 +1,14 @@
 """One emulator for all tests, and one scene for each way in which Envoy can ask."""
 
+import pathlib
+import sys
+
 import pytest
 
 from scene import Emulator, Scene
+
+# Browsers are the same before every proxy.
+sys.path.append(str(pathlib.Path(__file__).parents[1] / "front"))
 
 FRONTS = {"grpc": ("envoy-grpc.yaml", "envoy-grpc.toml"), "http": ("envoy-http.yaml", "envoy-http.toml")}
 

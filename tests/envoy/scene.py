@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -81,6 +82,10 @@ class Emulator(Process):
         with urllib.request.urlopen(request, timeout=10) as response:
             text = response.read()
         return json.loads(text) if text else None
+
+    def code(self, to):
+        """The newest that was sent there."""
+        return self.control("GET", f"outbox?to={urllib.parse.quote(to)}")[0]["code"]
 
     def session(self, email="ben@acme.example", organization="acme"):
         return self.control("POST", "sessions", {"email": email, "organization": organization})
@@ -174,9 +179,14 @@ class Head:
         return json.loads(self.body)
 
 
+def connect(port):
+    """As a client, whose address is not Envoy's."""
+    return socket.create_connection(("127.0.0.1", port), timeout=PATIENCE, source_address=("127.0.0.2", 0))
+
+
 def exchange(port, request):
     """Sends these bytes, and reads one response, by its length or to the end."""
-    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as stream:
+    with connect(port) as stream:
         stream.sendall(request)
         return read_response(stream, request.startswith(b"HEAD "))
 
@@ -248,6 +258,10 @@ listen = "127.0.0.1:{self.http}"
 workers = 1
 [admin]
 listen = "127.0.0.1:{self.admin}"
+[signin]
+enabled = true
+[rate_limit]
+sign_in = "off"
 [telemetry]
 access_log = "{self.folder}/access.log"
 """

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from scene import read_response, until
+from visitor import Visitor
 
 DEFAULTS = ["x-stytch-member-id", "x-stytch-organization-id", "x-stytch-organization-slug", "x-stytch-roles",
             "x-stytch-session-id"]
@@ -161,7 +162,7 @@ def test_addresses_that_a_client_claims_do_not_arrive(front, bearer):
     head = front.upstream.last()
     assert head.get("x-forwarded-host") != "evil.test"
     if front.speaks == "grpc":
-        assert head.get("x-forwarded-for") == "127.0.0.1"
+        assert head.get("x-forwarded-for") == "127.0.0.2"
 
 
 def test_bytes_that_are_not_utf8_do_not_open_the_door(front, bearer):
@@ -245,11 +246,62 @@ def test_requests_with_bodies_pass(front, bearer):
 
 
 def test_a_browser_gets_a_page(front):
-    response = front.send("GET", "/reports", "Accept: text/html")
+    cookie = "Cookie: stytch_session=a; stytch_session=b; stytch_session=c; stytch_session=d; stytch_session=e"
+    response = front.send("GET", "/reports", "Accept: text/html", cookie)
     assert response.status == 401
     assert response.get("content-type").startswith("text/html")
+    assert "frame-ancestors 'none'" in response.get("content-security-policy")
     assert b"<!doctype html>" in response.body
-    assert front.send("HEAD", "/reports", "Accept: text/html").status == 401
+
+
+def test_a_browser_signs_in_and_lands_where_it_was_going(front, emulator, bearer):
+    target = "/reports/5?month=5&q=a%20b"
+    for method in ("GET", "HEAD"):
+        first = front.send(method, target, "Accept: text/html")
+        assert first.status == 303
+        login = "http://app.test/_stytch/login?return_to=%2Freports%2F5%3Fmonth%3D5%26q%3Da%2520b"
+        assert first.all("location") == [login]
+        assert first.get("cache-control") == "no-store"
+
+    def send(method, target, headers, body):
+        return front.send(method, target, *(f"{name}: {value}" for name, value in headers), body=body)
+
+    visitor = Visitor(send, "app.test")
+    at, page = visitor.visit(target)
+    assert page.status == 200 and at.startswith("/_stytch/login")
+    assert front.upstream.heads == []
+    at, page = visitor.sign_in(page, "ben@acme.example", emulator.code)
+    assert (at, page.status, page.body) == (target, 200, b"ok")
+    head = front.upstream.last()
+    assert head.target == target
+    differs = "x-stytch-session-id"
+    assert [pair for pair in identity(head) if pair[0] != differs] == [
+        pair for pair in honest(front, bearer) if pair[0] != differs]
+    until(lambda: any(line["route"] == "_login" and line["client"] == "127.0.0.2" for line in front.logged()),
+          "the pages know who the client is")
+
+
+@pytest.mark.parametrize("path", [
+    "/_stytch/auth", "/_stytch/auth/redirect", "/_stytch/auth/ext_authz/public/x", "/_stytch/%61uth/redirect",
+    "/_stytch/auth%2fredirect", "/%5fstytch/auth", "/_stytch/./auth", "/_stytch//auth", "/_STYTCH/auth", "/_stytch/x/../auth",
+    "/_stytch;/auth", "/_stytch/",
+])
+def test_nobody_asks_from_outside(front, path):
+    asked = ["X-Original-Method: GET", "X-Original-URL: http://app.test/public/x", "X-Forwarded-Method: GET",
+             "X-Forwarded-Uri: /public/x", "X-Forwarded-Host: app.test", "X-Forwarded-Proto: http"]
+    response = front.send("GET", path, *asked)
+    assert response.status in (400, 401, 403, 404), response.first
+    assert front.upstream.heads == []
+
+
+def test_the_pages_say_nothing_that_a_client_put_in(front, session):
+    """They are asked without a check, so the gateway sees to it alone."""
+    response = front.send("GET", "/_stytch/session", "X-Stytch-Member-Id: member-forged")
+    assert (response.status, response.json()["code"]) == (401, "unauthenticated")
+    cookie = f"Cookie: stytch_session_jwt={session['session_jwt']}"
+    response = front.send("GET", "/_stytch/session", cookie, "X-Stytch-Member-Id: member-forged")
+    assert response.status == 200 and response.json()["session_id"] == session["session_id"]
+    assert b"forged" not in response.body
 
 
 def test_grpc_gets_a_status_of_its_own(front, emulator):

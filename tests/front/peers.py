@@ -9,6 +9,7 @@ import socket
 import subprocess
 import threading
 import time
+import urllib.parse
 import urllib.request
 
 PATIENCE = 20
@@ -83,8 +84,12 @@ class Emulator:
             text = response.read()
         return json.loads(text) if text else None
 
-    def session(self, email="ben@acme.example"):
-        return self.call("POST", "sessions", {"email": email, "organization": "acme"})
+    def session(self, email="ben@acme.example", **more):
+        return self.call("POST", "sessions", {"email": email, "organization": "acme", **more})
+
+    def code(self, to):
+        """The newest that was sent there."""
+        return self.call("GET", f"outbox?to={urllib.parse.quote(to)}")[0]["code"]
 
     def questions(self):
         """How often the gateway asked about a session."""
@@ -116,6 +121,10 @@ max_staleness = "10m"
 
 [rate_limit]
 failures = "off"
+sign_in = "off"
+
+[signin]
+enabled = true
 
 [[routes]]
 path = "/public/*"
@@ -124,6 +133,10 @@ auth = "none"
 [[routes]]
 path = "/optional/*"
 auth = "optional"
+
+[[routes]]
+path = "/mfa"
+allow.mfa = true
 
 [[routes]]
 path = "/*"

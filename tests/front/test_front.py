@@ -7,6 +7,7 @@ import time
 import pytest
 
 from peers import HOST, Connection, ask
+from visitor import PAGE, Visitor, link
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
@@ -231,3 +232,64 @@ def test_a_burst_asks_stytch_once(front, emulator, application, session):
     connection.close()
     assert len(application.received) == 300
     assert emulator.questions() <= 2, "one for each worker at most"
+
+
+@pytest.fixture
+def visitor(front):
+    return Visitor(lambda *asked: ask(front.port, *asked), HOST)
+
+
+def test_a_browser_signs_in_and_lands_where_it_was_going(front, gateway, emulator, application, visitor):
+    target = "/reports/5?month=5&q=a%20b"
+    first = visitor.ask("GET", target)
+    assert (first.status, first.first("x-stytch-code")) == (303, "unauthenticated"), first
+    assert first.first("cache-control") == "no-store"
+    login = f"http://{HOST}/_stytch/login?return_to=%2Freports%2F5%3Fmonth%3D5%26q%3Da%2520b"
+    assert first.all("location") == [login]
+    at, page = visitor.visit(target)
+    assert page.status == 200 and at.startswith("/_stytch/login"), page
+    assert application.received == []
+    at, page = visitor.sign_in(page, "ben@acme.example", emulator.code)
+    assert (at, page.status, page.body) == (target, 200, b"hello"), page
+    received = application.last()
+    assert received.line == f"GET {target} HTTP/1.1"
+    cookies = "; ".join(f"{name}={value}" for name, value in visitor.cookies.items())
+    assert len(received.identity()) == 5 and received.identity() == gateway.identity(cookies)
+
+
+def test_a_refused_session_leads_to_signing_in(front, visitor):
+    visitor.cookies["stytch_session_jwt"] = "a.b.c"
+    at, page = visitor.visit("/x")
+    assert (at, page.status) == ("/_stytch/login?return_to=%2Fx", 200), page
+    assert "stytch_session_jwt" not in visitor.cookies, "it was cleared on the way"
+
+
+def test_whoever_is_no_browser_is_not_sent_to_sign_in(front, application):
+    for method, headers in [("GET", []), ("POST", [PAGE]), ("GET", [("Accept", "application/json")]),
+                            ("GET", [PAGE, ("X-Requested-With", "XMLHttpRequest")])]:
+        answer = ask(front.port, method, "/x", headers)
+        assert (answer.status, answer.all("location")) == (401, []), answer
+        assert answer.all("www-authenticate") == ["Bearer"], answer
+    assert application.received == []
+
+
+def test_a_page_that_asks_for_more_leads_to_it_and_back(front, emulator, application, visitor):
+    session = emulator.session("cho@acme.example", factors=["email_otp"])
+    visitor.cookies["stytch_session"] = session["session_token"]
+    visitor.cookies["stytch_session_jwt"] = session["session_jwt"]
+    refused = visitor.ask("GET", "/mfa")
+    assert refused.first("x-stytch-code") == "step_up_required", refused
+    if front.kind == "nginx":
+        # It drops what the gateway says, but for where to go.
+        assert refused.status == 303
+        target = visitor.goes_to(refused)
+    else:
+        assert refused.status == 403
+        target = link(refused, "Sign in again").removeprefix(visitor.origin)
+    at, page = visitor.visit(target)
+    assert b"This page asks for a second factor" in page.body, page
+    _, page = visitor.fill_in(page, action="sms")
+    at, page = visitor.fill_in(page, action="code", code=emulator.code("+15005550123"))
+    assert (at, page.status) == ("/mfa", 200), page
+    script = ask(front.port, "GET", "/mfa", [("Cookie", cookie(emulator.session(factors=["email_otp"])))])
+    assert (script.status, script.all("location")) == (403, [])
