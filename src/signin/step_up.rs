@@ -22,6 +22,7 @@ use crate::access::authn::answer::Answer as Known;
 use crate::access::rejection::{Code, Rejection};
 use crate::config::{SigninMethod, Vertical};
 use crate::identity::{Identity, Profile};
+use crate::stytch::Along;
 
 /// GET: what can be done about what a page asks for.
 pub(super) async fn show(
@@ -34,7 +35,8 @@ pub(super) async fn show(
     if let Some(answer) = desk.limited() {
         return Ok(answer);
     }
-    let call = desk.common.client.authenticate_session(&credential);
+    let along = Along::default();
+    let call = desk.common.client.authenticate(&credential, &along);
     let answered = match desk.common.ask("sessions_authenticate", call).await {
         Ok(answered) => Known::read(answered, desk.config.stytch.vertical, desk.now),
         Err(Trouble::Refused(_)) => {
@@ -151,7 +153,7 @@ fn allows(organization: &Value, policy: &str, list: &str, method: &str) -> bool 
 pub(super) async fn take(desk: &Desk<'_>, step: &StepUp, form: &Fields<'_>) -> Next {
     match (form.text("action"), &step.organization) {
         ("email", Some(organization)) => {
-            let start = Start { organization: Some(organization.clone()), intermediate: None };
+            let start = Start { organization: Some(organization.clone()), ..Start::default() };
             send(desk, step.email.as_ref(), By::Member(start)).await
         }
         ("email", None) => send(desk, step.email.as_ref(), By::UserEmail(None)).await,
