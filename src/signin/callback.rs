@@ -231,8 +231,8 @@ fn still_away(desk: &Desk<'_>, id: &str, state: &State, text: Key) -> Answer {
 
 /// Nothing was used up, so the same address can be opened again.
 fn not_now(desk: &Desk<'_>, id: &str, state: &State, trouble: Trouble) -> Answer {
-    let here = desk.parts.uri.path_and_query().map_or("", |here| here.as_str());
-    let mut answer = again(desk, here, trouble);
+    let query = desk.parts.uri.query().unwrap_or_default();
+    let mut answer = again(desk, &format!("{}?{query}", desk.visit.path), trouble);
     let next = State::new(state.return_to.clone(), state.step.clone());
     flow::keep(desk, id, &next, answer.response.headers_mut());
     answer
