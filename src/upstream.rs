@@ -387,10 +387,14 @@ impl Upstream {
 
     /// Draws from how a request ended what it says about its instance.
     fn judge(&self, endpoint: &Rc<Endpoint>, order: &Order<'_>, sent: &Result<Answered, Failure>) {
-        if let Err(failure @ (Failure::Connect(_) | Failure::ConnectTimeout)) = sent
+        let took_none = match sent {
+            Err(Failure::Connect(error)) => Some(error.to_string()),
+            Err(failure @ Failure::ConnectTimeout) => Some(failure.to_string()),
+            _ => None,
+        };
+        if let Some(error) = took_none
             && endpoint.rest(self.clock.now())
         {
-            let error: &dyn std::error::Error = failure;
             let (upstream, instance) = (&self.settings().name, &endpoint.instance.address);
             tracing::warn!(upstream, %instance, error, "an instance takes no connection");
         }

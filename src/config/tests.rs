@@ -15,6 +15,7 @@ mod mistakes;
 mod random;
 mod signin;
 mod signing;
+mod upstreams;
 
 /// In every test's settings, and in no message.
 const SECRET: &str = "secret-test-not-to-be-seen";

@@ -177,7 +177,7 @@ impl Scrape {
             out.gauge("upstream_endpoint_up", "Whether an instance of an upstream is sent requests.", None)?;
         for (name, counts) in &upstreams {
             for (address, endpoint) in counts.endpoints() {
-                let labels = [("upstream", name.as_str()), ("endpoint", address.as_str())];
+                let labels = [("upstream", name.as_str()), ("address", address.as_str())];
                 family.encode_family(&labels)?.encode_gauge(&u64::from(endpoint.is_up()))?;
             }
         }

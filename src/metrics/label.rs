@@ -1,7 +1,7 @@
 //! The closed sets that label values come from.
 //!
-//! Labels are bounded because they are these enums, a route's or an upstream's configured name,
-//! or a name written in our own source: never an id, a path, a host or a method a client chose.
+//! Labels are bounded because they are these enums, a route's or an upstream's configured name, an
+//! address that an upstream has now, or a name written in our own source: never an id, a path, a host or a method a client chose.
 
 use crate::access::rejection::Code;
 

@@ -252,6 +252,7 @@ fn fixed_address(target: &Target) -> Option<Address> {
 impl Instance {
     fn new(target: &Target, address: Address, counts: &UpstreamCounts) -> Self {
         let up = counts.endpoint(&address.to_string());
+        up.set(true);
         Self {
             host: target.authority(),
             target: target.clone(),

@@ -30,8 +30,8 @@ impl Upstream {
         let place = match &self.queue {
             None => None,
             Some(queue) => match self.find_room(queue, endpoint, order).await? {
-                Room::Link(link) => return Ok(Way::Link(link)),
-                Room::Place(place) => Some(place),
+                Given::Link(link) => return Ok(Way::Link(link)),
+                Given::Place(place) => Some(place),
             },
         };
         if !self.settings().http2 || order.switches || endpoint.declined_http2.get() {
@@ -79,20 +79,21 @@ impl Upstream {
         queue: &Rc<Queue>,
         endpoint: &Rc<Endpoint>,
         order: &Order<'_>,
-    ) -> Result<Room, Failure> {
+    ) -> Result<Given, Failure> {
         if let Some(place) = queue.room.try_take() {
-            return Ok(Room::Place(place));
+            return Ok(Given::Place(place));
         }
         let _waiting = queue.join();
         let _counted = self.counts.waits();
         let waiting = async {
+            let mut place = pin!(queue.room.take());
             loop {
                 tokio::select! {
-                    place = queue.room.take() => return place.map(Room::Place).ok_or(Failure::Full),
+                    place = &mut place => return place.map(Given::Place).ok_or(Failure::Full),
                     () = queue.freed.notified() => {
                         if let Some(mut link) = endpoint.take_idle() {
                             link.counted.becomes(ConnectionState::Active);
-                            return Ok(Room::Link(link));
+                            return Ok(Given::Link(link));
                         }
                         // It is another instance's: its place will do.
                         make_room(&self.endpoints.borrow());
@@ -122,7 +123,7 @@ pub(super) async fn yield_room(room: Arc<super::room::Room>, endpoints: Rc<RefCe
 }
 
 /// What a request that waited was given.
-enum Room {
+enum Given {
     Link(Link),
     Place(Place),
 }

@@ -173,6 +173,9 @@ impl Endpoint {
             known.sender.is_closed() || known.streams.get() == 0 && known.idle_since.get() < oldest
         };
         self.multiplexed.borrow_mut().take_if(is_old);
+        if self.idle.borrow().is_empty() {
+            self.declined_http2.set(false);
+        }
     }
 
     /// It took no connection: others come first for a while. Whether it was not so already.

@@ -139,6 +139,9 @@ async fn every_series_is_there_and_every_label_is_bounded() {
         "keys_age_seconds ",
         "upstream_requests_total{upstream=\"app\",outcome=\"2xx\"} 4",
         "upstream_connections{upstream=\"app\",",
+        "upstream_endpoint_up{upstream=\"app\",address=\"127.0.0.1:",
+        "upstream_ejections_total{upstream=\"app\"} 0",
+        "upstream_waiting{upstream=\"app\"} 0",
         "connections ",
         "connections_refused_total{reason=\"malformed_head\"} 1",
         "config_reloads_total{outcome=\"applied\"} 0",
@@ -155,8 +158,8 @@ async fn every_series_is_there_and_every_label_is_bounded() {
     }
     let names: BTreeSet<_> = labels.iter().map(|(name, _)| name.as_str()).collect();
     let known = [
-        "code", "decision", "endpoint", "hash", "le", "outcome", "reason", "route", "source", "state",
-        "upstream", "version",
+        "address", "code", "decision", "endpoint", "hash", "le", "outcome", "reason", "route", "source",
+        "state", "upstream", "version",
     ];
     assert!(names.is_subset(&known.into()), "{names:?}");
     let telling = |value: &str| {
@@ -164,6 +167,11 @@ async fn every_series_is_there_and_every_label_is_bounded() {
             .iter()
             .any(|part| value.contains(part))
     };
+    // An upstream's, which the settings name.
+    let (addresses, labels): (BTreeSet<_>, BTreeSet<_>) =
+        labels.into_iter().partition(|(name, _)| name == "address");
+    let own = [world.upstream.address(), world.other.address()].map(|address| address.to_string());
+    assert!(addresses.iter().all(|(_, value)| own.contains(value)), "{addresses:?}");
     assert!(labels.iter().all(|(_, value)| !telling(value)), "{labels:?}");
 }
 

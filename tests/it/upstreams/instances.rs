@@ -32,7 +32,7 @@ fn is_check(received: &Received) -> bool {
 
 async fn endpoint_up(world: &World, of: &Echo) -> f64 {
     let series =
-        format!("stytch_gateway_upstream_endpoint_up{{upstream=\"pair\",endpoint=\"{}\"}}", of.address());
+        format!("stytch_gateway_upstream_endpoint_up{{upstream=\"pair\",address=\"{}\"}}", of.address());
     world.metric(&series).await
 }
 
