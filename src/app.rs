@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use self::control::Control;
 use self::reload::Watched;
 use crate::admin::{self, Admin};
+use crate::clock;
 use crate::config::{self, Config, Loaded};
 use crate::ext_authz::Health;
 use crate::metrics::Metrics;
@@ -25,7 +26,8 @@ use crate::server::descriptors;
 use crate::server::gauge::Gauge;
 use crate::server::inherited::Inherited;
 use crate::server::listener::{Bound, Sources};
-use crate::server::worker::{self, Orders, Phase, Protocol};
+use crate::server::tls;
+use crate::server::worker::{self, Orders, Phase, Protocol, Transport};
 use crate::telemetry::Logs;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::audit_log::{self, AuditLog, Event};
@@ -58,6 +60,8 @@ pub enum StartError {
     Thread(#[source] io::Error),
     #[error("there is no randomness to seal the state of sign-ins with")]
     Randomness(#[from] aws_lc_rs::error::Unspecified),
+    #[error(transparent)]
+    Tls(#[from] tls::Unusable),
     #[error("stytch.api_url cannot be called")]
     Stytch(#[from] crate::stytch::Unusable),
 }
@@ -65,8 +69,9 @@ pub enum StartError {
 /// Everything bound, nothing served yet.
 pub struct App {
     loaded: Loaded,
-    sockets: Vec<Vec<Bound>>,
+    sockets: Vec<Vec<(Bound, Transport)>>,
     addresses: Vec<String>,
+    tls_addresses: Vec<String>,
     admin: Admin,
     ext_authz: Option<(Bound, String)>,
     metrics: Arc<Metrics>,
@@ -105,15 +110,19 @@ impl App {
     pub fn bind_with(loaded: Loaded, inherited: Inherited) -> Result<Self, StartError> {
         let server = &loaded.config.server;
         let mut sources = Sources { inherited, shared: server.reuse_port };
-        let mut sockets: Vec<Vec<Bound>> = (0..server.workers).map(|_| Vec::new()).collect();
-        let mut addresses = Vec::new();
-        for listen in &server.listen {
-            let (bound, address) = bind(&mut sources, "server.listen", listen, server.workers)?;
+        let mut sockets: Vec<Vec<_>> = (0..server.workers).map(|_| Vec::new()).collect();
+        let mut open = |setting, listen, transport| {
+            let (bound, address) = bind(&mut sources, setting, listen, server.workers)?;
             for (worker, socket) in sockets.iter_mut().zip(bound) {
-                worker.push(socket);
+                worker.push((socket, transport));
             }
-            addresses.push(address);
-        }
+            Ok::<_, StartError>(address)
+        };
+        let plain = server.listen.iter().map(|listen| open("server.listen", listen, Transport::Plain));
+        let addresses = plain.collect::<Result<_, _>>()?;
+        let tls = server.tls.iter().flat_map(|tls| &tls.listen);
+        let tls_addresses =
+            tls.map(|listen| open("server.tls.listen", listen, Transport::Tls)).collect::<Result<_, _>>()?;
         let at = loaded.config.admin.listen;
         let bound = sources.tcp(at, 1).and_then(|(sockets, address)| Admin::on(sockets, address));
         let admin = bound.map_err(|source| StartError::Listen {
@@ -137,7 +146,18 @@ impl App {
         let metrics = Metrics::new(server.workers + usize::from(ext_authz.is_some()));
         let readiness = Readiness::new();
         let starting = readiness.wait_for(WORKERS);
-        Ok(Self { loaded, sockets, addresses, admin, ext_authz, metrics, readiness, starting, logs: None })
+        Ok(Self {
+            loaded,
+            sockets,
+            addresses,
+            tls_addresses,
+            admin,
+            ext_authz,
+            metrics,
+            readiness,
+            starting,
+            logs: None,
+        })
     }
 
     /// Lets reloads change the level of these logs.
@@ -150,6 +170,12 @@ impl App {
     #[must_use]
     pub fn addresses(&self) -> &[String] {
         &self.addresses
+    }
+
+    /// Where it listens for https, if it does.
+    #[must_use]
+    pub fn tls_addresses(&self) -> &[String] {
+        &self.tls_addresses
     }
 
     #[must_use]
@@ -187,7 +213,9 @@ impl App {
         let shared = control.connect(&config)?;
         let signin = control.sign_in(&config)?;
         let fleet = control.look_after_upstreams(&config);
-        let orders = Orders { config: Arc::clone(&config), shared, signin, fleet, phase: Phase::Serving };
+        let tls = control.tls(&config)?;
+        let orders =
+            Orders { config: Arc::clone(&config), shared, signin, fleet, tls, phase: Phase::Serving };
         let (orders, receiver) = watch::channel(orders);
         let gauge = Arc::new(Gauge::default());
         let via = Arc::new(Via::default());
@@ -203,6 +231,7 @@ impl App {
             readiness: None,
         };
         let mut addresses = self.addresses;
+        addresses.extend(self.tls_addresses.iter().map(|address| format!("https {address}")));
         let (ext_authz, address) = self.ext_authz.unzip();
         addresses.extend(address.map(|address| format!("ext_authz {address}")));
         let workers =
@@ -247,7 +276,7 @@ impl App {
 
 /// What a worker's thread is started with.
 struct Starting {
-    sockets: Vec<Bound>,
+    sockets: Vec<(Bound, Transport)>,
     orders: watch::Receiver<Orders>,
     access_log: crate::telemetry::access_log::Lines,
     audit_log: audit_log::Lines,
@@ -261,17 +290,17 @@ struct Starting {
 
 /// Starts a thread for each worker, and one more for Envoy.
 fn start_workers(
-    sockets: Vec<Vec<Bound>>,
+    sockets: Vec<Vec<(Bound, Transport)>>,
     ext_authz: Option<Bound>,
     readiness: &Readiness,
-    starting: impl Fn(usize, Vec<Bound>) -> Starting,
+    starting: impl Fn(usize, Vec<(Bound, Transport)>) -> Starting,
 ) -> io::Result<Vec<JoinHandle<()>>> {
     let mut workers = Vec::new();
     for (index, sockets) in sockets.into_iter().enumerate() {
         workers.push(start_worker(format!("worker-{index}"), starting(index, sockets))?);
     }
     if let Some(socket) = ext_authz {
-        let parts = starting(workers.len(), vec![socket]);
+        let parts = starting(workers.len(), vec![(socket, Transport::Plain)]);
         // Clients of the proxy cannot take Envoy's places.
         let parts = Starting { gauge: Arc::default(), readiness: Some(readiness.clone()), ..parts };
         workers.push(start_worker("ext-authz".to_owned(), parts)?);
@@ -283,7 +312,8 @@ fn start_worker(name: String, parts: Starting) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(name).spawn(move || {
         let served = runtime().and_then(|runtime| {
             runtime.block_on(async move {
-                let listeners: io::Result<_> = parts.sockets.into_iter().map(Bound::drive).collect();
+                let drive = |(socket, transport): (Bound, _)| Ok((socket.drive()?, transport));
+                let listeners: io::Result<_> = parts.sockets.into_iter().map(drive).collect();
                 let protocol = match parts.readiness {
                     Some(readiness) => Protocol::ExtAuthz(Health::follow(readiness).await),
                     None => Protocol::Http,
@@ -368,6 +398,9 @@ impl Running {
         for setting in reload::needs_restart(&old, &config) {
             tracing::warn!(setting, "a change of this setting takes effect at the next start");
         }
+        if let Err(error) = tls::check_renewal(&old.server, &config.server, clock::unix_millis() / 1000) {
+            return self.control.rejected(&error);
+        }
         let shared = match self.control.connect(&config) {
             Ok(shared) => shared,
             Err(error) => return self.rejected(&error),
@@ -380,6 +413,10 @@ impl Running {
             Ok(()) => {}
             Err(error) => return self.rejected(&error),
         }
+        let tls = match self.control.tls(&config) {
+            Ok(tls) => tls,
+            Err(error) => return self.control.rejected(&error),
+        };
         if let Some(logs) = &self.logs {
             logs.set_level(config.telemetry.level);
         }
@@ -393,6 +430,8 @@ impl Running {
             orders.shared = shared;
             orders.signin = signin;
             orders.fleet = fleet;
+            // Listeners that opened with https never speak anything else.
+            orders.tls = tls.or(orders.tls.take());
         });
     }
 

@@ -22,6 +22,7 @@ use crate::access::route::{HostPattern, PathPattern, Table};
 use crate::identity::assertion;
 use crate::identity::template::Template;
 use crate::protected_resource::Announced;
+use crate::server::tls::certificate::{Authorities, Certificate};
 use crate::signin::texts::Texts;
 use crate::upstream::tls::Tls;
 
@@ -119,7 +120,12 @@ pub enum Listen {
 
 #[derive(Debug, Clone)]
 pub struct Server {
+    /// In clear text. Empty only where there is https.
     pub listen: Vec<Listen>,
+    /// None: no https.
+    pub tls: Option<ServerTls>,
+    /// Whether clients on https listeners may choose HTTP/2.
+    pub http2: bool,
     pub public_url: Option<Uri>,
     /// Threads that serve requests, each with a socket and pools of its own.
     pub workers: usize,
@@ -130,6 +136,32 @@ pub struct Server {
     pub reuse_port: bool,
     pub limits: Limits,
     pub timeouts: ServerTimeouts,
+}
+
+impl Server {
+    /// Where https is listened for.
+    #[must_use]
+    pub fn tls_listen(&self) -> &[Listen] {
+        self.tls.as_ref().map_or(&[], |tls| &tls.listen)
+    }
+}
+
+/// https listeners.
+#[derive(Debug, Clone)]
+pub struct ServerTls {
+    pub listen: Vec<Listen>,
+    /// At least one, which is shown to clients that ask for no name, or an unknown one.
+    pub certificates: Vec<Certificate>,
+    /// Who vouches for clients. None: clients need no certificate.
+    pub client_ca: Option<Authorities>,
+    /// The oldest that is spoken.
+    pub min_version: TlsVersion,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsVersion {
+    Tls12,
+    Tls13,
 }
 
 #[derive(Debug, Clone)]

@@ -16,8 +16,8 @@ mod number;
 
 pub use exposition::CONTENT_TYPE;
 pub use label::{
-    CallOutcome, ConfigReload, ConnectionRefusal, ConnectionState, Decision, KeysFetch, LocalFallback, Log,
-    LogLoss, StreamEnd, UpstreamOutcome, Verification, WebhookEvent,
+    CallOutcome, ConfigReload, ConnectionRefusal, ConnectionState, Decision, Handshake, KeysFetch,
+    LocalFallback, Log, LogLoss, StreamEnd, UpstreamOutcome, Verification, WebhookEvent,
 };
 pub use named::{
     EndpointUp, RouteCounts, UpstreamConnection, UpstreamCounts, UpstreamWaiting, UpstreamWorker,
@@ -36,6 +36,8 @@ pub struct Metrics {
     stytch_call_duration: Histogram,
     keys: Mutex<Option<Keys>>,
     policy_fetched_at: Mutex<Option<SystemTime>>,
+    /// Unix seconds at which each certificate ends, by its file.
+    certificates: Mutex<BTreeMap<String, i64>>,
     access: Mutex<Option<String>>,
     keys_fetches: [Number; KeysFetch::ALL.len()],
     config_reloads: [Number; ConfigReload::ALL.len()],
@@ -68,6 +70,7 @@ impl Metrics {
             stytch_call_duration: Histogram::default(),
             keys: Mutex::default(),
             policy_fetched_at: Mutex::default(),
+            certificates: Mutex::default(),
             access: Mutex::default(),
             keys_fetches: Default::default(),
             config_reloads: Default::default(),
@@ -122,6 +125,12 @@ impl Metrics {
         held(&self.policy_fetched_at).map(|at| at.elapsed().unwrap_or_default())
     }
 
+    /// From here on clients are shown these certificates: the file of each, and the Unix second at
+    /// which it ends.
+    pub fn certificates_in_use(&self, certificates: BTreeMap<String, i64>) {
+        *held(&self.certificates) = certificates;
+    }
+
     pub fn keys_fetch(&self, outcome: KeysFetch) {
         self.keys_fetches[outcome as usize].add_shared(1);
     }
@@ -168,6 +177,7 @@ pub struct Worker {
     connections: Number,
     connections_accepted: Number,
     connections_refused: [Number; ConnectionRefusal::ALL.len()],
+    tls_handshakes: [Number; Handshake::ALL.len()],
     upgraded_connections: Number,
     upgrades: Number,
     streams_ended: [Number; StreamEnd::ALL.len()],
@@ -188,6 +198,7 @@ impl Worker {
             connections: Number::default(),
             connections_accepted: Number::default(),
             connections_refused: Default::default(),
+            tls_handshakes: Default::default(),
             upgraded_connections: Number::default(),
             upgrades: Number::default(),
             streams_ended: Default::default(),
@@ -241,6 +252,10 @@ impl Worker {
 
     pub fn connection_refused(&self, why: ConnectionRefusal) {
         self.connections_refused[why as usize].add(1);
+    }
+
+    pub fn tls_handshake(&self, kind: Handshake) {
+        self.tls_handshakes[kind as usize].add(1);
     }
 
     /// Counts a connection that left HTTP (a WebSocket, say) until the guard is dropped. It goes

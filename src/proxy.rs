@@ -68,6 +68,14 @@ impl Door {
         Self { worker, record, forwarding }
     }
 
+    /// The way into the proxy of one of several requests on the connection, with a record of its own.
+    #[must_use]
+    pub fn of_stream(&self, record: &Rc<Record>) -> Self {
+        let site = self.worker.site();
+        let forwarding = RefCell::new((Rc::clone(&site), self.forwarding(&site)));
+        Self { worker: Rc::clone(&self.worker), record: Rc::clone(record), forwarding }
+    }
+
     /// Whom to believe about the client, under the configuration of this request.
     fn forwarding(&self, site: &Rc<Site>) -> Rc<Forwarding> {
         let mut known = self.forwarding.borrow_mut();
@@ -82,14 +90,26 @@ impl Door {
     /// # Errors
     /// Never: every failure is an answer.
     pub async fn serve(self: Rc<Self>, request: Request<Incoming>) -> Result<Response<Reply>, Infallible> {
-        let mut response = self.answer(request).await;
+        self.serve_read(request, Ok(())).await
+    }
+
+    /// The same for a request that may turn out unsound before its target is read.
+    ///
+    /// # Errors
+    /// Never: every failure is an answer.
+    pub async fn serve_read(
+        self: Rc<Self>,
+        request: Request<Incoming>,
+        sound: Result<(), Rejection>,
+    ) -> Result<Response<Reply>, Infallible> {
+        let mut response = self.answer(request, sound).await;
         if self.worker.is_leaving() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         Ok(response)
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Reply> {
+    async fn answer(&self, request: Request<Incoming>, sound: Result<(), Rejection>) -> Response<Reply> {
         self.record.begin_request();
         let started = Instant::now();
         let received_at = clock::unix_millis();
@@ -98,7 +118,11 @@ impl Door {
         let forwarding = self.forwarding(&site);
         let client = forwarding.view(&parts.headers, &site.config.server.trusted_proxies);
         let ids = self.worker.ids.next(&parts.headers, forwarding.is_trusted());
-        let target = target::read(&parts.method, &parts.uri, &parts.headers);
+        let target = match sound {
+            Ok(()) => target::read(&parts.method, &parts.uri, &parts.headers),
+            Err(rejection) => Err(rejection),
+        };
+        let target = target.and_then(|target| self.directed_here(target, &forwarding));
         let arrival = Arrival {
             worker: Rc::clone(&self.worker),
             record: Rc::clone(&self.record),
@@ -145,6 +169,24 @@ impl Door {
                 passage
                     .turn_back(&rejection, &Came { method: &parts.method, headers: &parts.headers, whither })
             }
+        }
+    }
+
+    /// Whether the host is the one that the connection was made for (ATTACKS.md H27, M03). A client
+    /// that uses one connection for several hosts asks again on another (RFC 9110 section 15.5.20);
+    /// what a trusted proxy calls us is its own affair.
+    fn directed_here<'t>(
+        &self,
+        target: Target<'t>,
+        forwarding: &Forwarding,
+    ) -> Result<Target<'t>, Rejection> {
+        let Some(secured) = self.record.secured() else { return Ok(target) };
+        match &secured.server_name {
+            Some(name) if *name != target.host && !target.host.is_empty() && !forwarding.is_trusted() => {
+                let reason = "the host is not the one that the TLS connection was made for";
+                Err(Rejection::new(Code::MisdirectedRequest, reason))
+            }
+            _ => Ok(target),
         }
     }
 
@@ -209,6 +251,9 @@ impl Door {
         let outbound = |host: Option<HeaderValue>, body: Outgoing| {
             let onward = passage.onward(&self.worker);
             let mut headers = onward.headers(&inbound.headers, grant, host);
+            if let Some(client) = self.record.secured().and_then(|secured| secured.client.as_ref()) {
+                site.vouch_for_client(grant, client, &mut headers);
+            }
             if let Some(wanted) = &wanted {
                 wanted.ask(&mut headers);
             }
@@ -389,7 +434,7 @@ fn is_idempotent(method: &Method) -> bool {
 }
 
 fn forwarding(record: &Record, site: &Site) -> Rc<Forwarding> {
-    Rc::new(Forwarding::new(record.peer, false, &site.config.server.trusted_proxies))
+    Rc::new(Forwarding::new(record.peer, record.secured().is_some(), &site.config.server.trusted_proxies))
 }
 
 /// Before anything else, since the target of CONNECT has a form of its own.

@@ -12,7 +12,9 @@ use crate::config::{Auth, Config};
 use crate::endpoints::Endpoint;
 use crate::identity::assertion::{self, Signer};
 use crate::identity::owned::Owned;
+use crate::identity::template::Template;
 use crate::metrics::{self, Metrics, RouteCounts};
+use crate::server::tls::certificate::ClientCertificate;
 use crate::signin;
 use crate::upstream::Upstream;
 use crate::upstream::cluster::Fleet;
@@ -25,6 +27,8 @@ pub struct Site {
     pub config: Arc<Config>,
     pub gate: Gate,
     pub owned: Rc<Owned>,
+    /// Those of [`Config::identity`] that tell of the client's certificate.
+    of_certificates: Vec<(HeaderName, Template)>,
     signer: Option<Signer>,
     upstreams: Vec<Upstream>,
     counts: Vec<Arc<RouteCounts>>,
@@ -51,6 +55,9 @@ impl Site {
         let signed = signer.as_ref().map(|signer| &signer.header);
         let rendered = config.identity.headers.iter().chain(of_routes).map(|(name, _)| name);
         let owned = Owned::new(rendered.chain(signed));
+        let of_certificates =
+            config.identity.headers.iter().filter(|(_, template)| template.needs_certificate());
+        let of_certificates = of_certificates.cloned().collect();
         let upstreams = fleet
             .iter()
             .map(|cluster| Upstream::new(cluster, Rc::clone(clock), worker.upstream(&cluster.counts)))
@@ -58,7 +65,17 @@ impl Site {
         let counts = config.routes.iter().map(|route| metrics.route(&route.name)).collect();
         let endpoint_counts = Endpoint::LABELS.iter().map(|label| metrics.route(label)).collect();
         let (gate, owned) = (Gate::new(&config, authn), Rc::new(owned));
-        Rc::new(Self { gate, config, owned, signer, upstreams, counts, signin, endpoint_counts })
+        Rc::new(Self {
+            gate,
+            config,
+            owned,
+            of_certificates,
+            signer,
+            upstreams,
+            counts,
+            signin,
+            endpoint_counts,
+        })
     }
 
     #[must_use]
@@ -109,6 +126,19 @@ impl Site {
             if let Some(token) = signer.assertion(route, &word.identity, ends, &word.assertions, now) {
                 headers.insert(signer.header.clone(), token);
             }
+        }
+    }
+
+    /// The headers that tell of the certificate a client showed, on every route: no credential is
+    /// needed for them. Where they tell of an identity too, that must be proved.
+    pub fn vouch_for_client(&self, grant: &Grant, client: &ClientCertificate, headers: &mut HeaderMap) {
+        let who = grant.proved().map(|proved| &*proved.word.identity);
+        let of_route = grant.route().headers.iter().filter(|(_, template)| template.needs_certificate());
+        for (name, template) in self.of_certificates.iter().chain(of_route) {
+            match template.render_with(who, &client.says) {
+                Some(value) => headers.insert(name, value),
+                None => headers.remove(name),
+            };
         }
     }
 

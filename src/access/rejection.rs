@@ -32,6 +32,7 @@ pub enum Code {
     BadRequest,
     AmbiguousPath,
     MethodNotAllowed,
+    MisdirectedRequest,
     HeaderTooLarge,
     BodyTooLarge,
     RequestTimeout,
@@ -88,7 +89,7 @@ impl Code {
     }
 
     /// Every code, in the order of their discriminants; metrics count by position in it.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::Unauthenticated,
         Self::InvalidCredential,
         Self::AmbiguousCredential,
@@ -110,6 +111,7 @@ impl Code {
         Self::BadRequest,
         Self::AmbiguousPath,
         Self::MethodNotAllowed,
+        Self::MisdirectedRequest,
         Self::HeaderTooLarge,
         Self::BodyTooLarge,
         Self::RequestTimeout,
@@ -146,6 +148,7 @@ impl Code {
             Self::BadRequest => "bad_request",
             Self::AmbiguousPath => "ambiguous_path",
             Self::MethodNotAllowed => "method_not_allowed",
+            Self::MisdirectedRequest => "misdirected_request",
             Self::HeaderTooLarge => "header_too_large",
             Self::BodyTooLarge => "body_too_large",
             Self::RequestTimeout => "request_timeout",
@@ -181,6 +184,7 @@ impl Code {
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::BadRequest | Self::AmbiguousPath => StatusCode::BAD_REQUEST,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::MisdirectedRequest => StatusCode::MISDIRECTED_REQUEST,
             Self::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -233,6 +237,7 @@ impl Code {
             Self::BadRequest => "The request is malformed",
             Self::AmbiguousPath => "The path can be read in more than one way",
             Self::MethodNotAllowed => "This method is not allowed",
+            Self::MisdirectedRequest => "This connection was made for another host",
             Self::HeaderTooLarge => "The request head is too large",
             Self::BodyTooLarge => "The request body is too large",
             Self::RequestTimeout => "The request came too slowly",

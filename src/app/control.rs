@@ -18,6 +18,8 @@ use crate::config::{self, Config};
 use crate::limiter::Limiter;
 use crate::metrics::{ConfigReload, Metrics};
 use crate::readiness::Readiness;
+use crate::server::tls::certificate::Certificate;
+use crate::server::tls::{self, Terms, Tickets};
 use crate::signin;
 use crate::stytch::{self, Client};
 use crate::upstream::cluster::{self, Fleet};
@@ -31,6 +33,7 @@ pub(crate) struct Control {
     registry: Arc<Registry>,
     changes: Arc<Changes>,
     signin: Arc<signin::Lasting>,
+    tickets: Tickets,
     connected: Option<Connected>,
     fleet: Fleet,
     /// Whether keys are fetched at once and then on schedule, or only when they are asked for.
@@ -97,6 +100,7 @@ impl Control {
             registry: Arc::default(),
             changes: Arc::default(),
             signin: Arc::new(signin::Lasting::new(&config.rate_limit)?),
+            tickets: Tickets::default(),
             connected: None,
             fleet: Arc::new([]),
             scheduled: true,
@@ -130,6 +134,15 @@ impl Control {
             }
         }
         Arc::clone(&self.fleet)
+    }
+
+    /// The terms of https, if there is https.
+    pub(super) fn tls(&mut self, config: &Config) -> Result<Option<Arc<Terms>>, tls::Unusable> {
+        let terms = Terms::new(&config.server, &mut self.tickets)?;
+        let shown = config.server.tls.iter().flat_map(|tls| &tls.certificates);
+        let ends = |shown: &Certificate| (shown.file.display().to_string(), shown.valid.1);
+        self.metrics.certificates_in_use(shown.map(ends).collect());
+        Ok(terms)
     }
 
     /// The handles workers ask through. New tasks only where what they depend on has changed; the

@@ -89,6 +89,7 @@ pub fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let (was, is) = (&old.server, &new.server);
     [
         ("server.listen", was.listen != is.listen),
+        ("server.tls.listen", was.tls_listen() != is.tls_listen()),
         ("server.workers", was.workers != is.workers),
         ("server.reuse_port", was.reuse_port != is.reuse_port),
         ("admin.listen", old.admin.listen != new.admin.listen),

@@ -20,6 +20,7 @@ mod route;
 mod rules;
 mod server;
 mod signin;
+mod tls;
 mod upstream;
 mod webhook;
 
@@ -29,6 +30,7 @@ pub(super) use route::{EncodedSlashes, Route};
 pub(super) use rules::{Allow, Enforce, Kind, PermissionCheck};
 pub(super) use server::{Admin, ExtAuthz, ForwardAuth, Limits, Server, ServerTimeouts};
 pub(super) use signin::{Brand, Signin};
+pub(super) use tls::{ServerTls, TlsVersion};
 pub(super) use upstream::{Health, Outlier, Upstream, UpstreamTls};
 pub(super) use webhook::Webhook;
 

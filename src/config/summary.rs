@@ -5,7 +5,7 @@
 
 use super::access::access_hash;
 use super::units::Period;
-use super::{Assertion, Auth, Config, CorsPreflight, Listen, MaxBody, Route, SameSite};
+use super::{Assertion, Auth, Config, CorsPreflight, Listen, MaxBody, Route, SameSite, TlsVersion};
 
 /// One line for each thing an operator should know to be so.
 #[must_use]
@@ -25,6 +25,7 @@ pub fn summary(config: &Config) -> Vec<String> {
         outage(config),
         format!("access hash: {}", access_hash(config)),
     ];
+    lines.extend(tls(config));
     lines.extend(assertions(config));
     lines.extend(
         config
@@ -47,11 +48,30 @@ fn assertions(config: &Config) -> Option<String> {
 }
 
 fn listeners(config: &Config) -> String {
-    let listeners = config.server.listen.iter().map(|listen| match listen {
-        Listen::Tcp(address) => format!("http://{address}"),
-        Listen::Unix(path) => format!("unix:{}", path.display()),
-    });
-    listeners.collect::<Vec<_>>().join(", ")
+    let named = |scheme: &str, listen: &Listen| match listen {
+        Listen::Tcp(address) => format!("{scheme}://{address}"),
+        Listen::Unix(path) if scheme == "http" => format!("unix:{}", path.display()),
+        Listen::Unix(path) => format!("unix:{} (TLS)", path.display()),
+    };
+    let plain = config.server.listen.iter().map(|listen| named("http", listen));
+    let tls = config.server.tls.iter().flat_map(|tls| &tls.listen).map(|listen| named("https", listen));
+    plain.chain(tls).collect::<Vec<_>>().join(", ")
+}
+
+fn tls(config: &Config) -> Option<String> {
+    let tls = config.server.tls.as_ref()?;
+    let oldest = match tls.min_version {
+        TlsVersion::Tls12 => "1.2",
+        TlsVersion::Tls13 => "1.3",
+    };
+    let names: Vec<&str> =
+        tls.certificates.iter().flat_map(|certificate| &certificate.names).map(String::as_str).collect();
+    let protocols = if config.server.http2 { "HTTP/2 and HTTP/1.1" } else { "HTTP/1.1" };
+    let clients = match &tls.client_ca {
+        Some(_) => "only with a client certificate that client_ca vouches for",
+        None => "without client certificates",
+    };
+    Some(format!("https: {protocols} over TLS {oldest} or later, for {}, {clients}", names.join(", ")))
 }
 
 fn admin(config: &Config) -> String {

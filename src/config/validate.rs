@@ -24,6 +24,7 @@ mod session;
 mod signin;
 mod stytch;
 mod telemetry;
+mod tls;
 mod upstream;
 mod urls;
 mod webhook;
@@ -58,6 +59,9 @@ pub(super) fn config(raw: &Raw, findings: &mut Findings) -> Option<Config> {
     session::cookie_note(&raw.session.cookies, server.as_ref(), &mut findings.notes);
     if let Some(identity) = &mut identity {
         identity.assertion = assertion::assertion(raw, server.as_ref(), identity, &routes, findings);
+        if let Some(server) = &server {
+            headers::certificates(server, identity, &routes, &mut findings.problems);
+        }
         headers::notes(identity, &routes, raw.stytch.vertical, &mut findings.notes);
     }
 

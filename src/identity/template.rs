@@ -1,7 +1,7 @@
 //! What a header says about an identity, as an operator writes it.
 //!
 //! `Basic {member.member_id|base64}`: text with values in braces; `{{` and `}}` stand for braces.
-//! A value is a path from one of six roots, `claims.plan.name`. A field whose name holds dots or
+//! A value is a path from one of seven roots, `claims.plan.name`. A field whose name holds dots or
 //! other marks is quoted, `claims."https://example.com/role"`; a number picks from a list,
 //! `user.emails.0.email`. Quoted text in place of a path is a template of its own, so that several
 //! values can be encoded as one: `Basic {"{member.member_id}:legacy"|base64}`.
@@ -19,7 +19,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderName, HeaderValue};
 use serde_json::Value;
 
-use self::lookup::Root;
+use self::lookup::{Known, Root};
 use super::Identity;
 use crate::access::path::push_escape;
 use crate::config::Vertical;
@@ -98,16 +98,32 @@ impl Template {
         needs_profile(&self.parts)
     }
 
+    /// Whether it says anything of the client's certificate.
+    #[must_use]
+    pub fn needs_certificate(&self) -> bool {
+        needs_certificate(&self.parts)
+    }
+
     /// The header's value for this identity. None, so that the header is left out, when a value
     /// that is named is absent or null, and when nothing is left to say.
     #[must_use]
     pub fn render(&self, who: &Identity) -> Option<HeaderValue> {
+        self.render_of(Known { who: Some(who), certificate: None })
+    }
+
+    /// The same where the client's certificate is known, and perhaps nobody's identity.
+    #[must_use]
+    pub fn render_with(&self, who: Option<&Identity>, certificate: &Value) -> Option<HeaderValue> {
+        self.render_of(Known { who, certificate: Some(certificate) })
+    }
+
+    fn render_of(&self, known: Known<'_>) -> Option<HeaderValue> {
         let mut out = String::new();
         for part in &self.parts {
             match part {
                 Part::Text(text) => out.push_str(text),
                 Part::Value { source, form, base64 } => {
-                    let text = source.text(form, who, !base64)?;
+                    let text = source.text(form, known, !base64)?;
                     if *base64 {
                         STANDARD.encode_string(text.as_bytes(), &mut out)
                     } else {
@@ -131,12 +147,20 @@ fn needs_profile(parts: &[Part]) -> bool {
     })
 }
 
+fn needs_certificate(parts: &[Part]) -> bool {
+    parts.iter().any(|part| match part {
+        Part::Text(_) => false,
+        Part::Value { source: Source::Path { root, .. }, .. } => *root == Root::ClientCertificate,
+        Part::Value { source: Source::Composed(parts), .. } => needs_certificate(parts),
+    })
+}
+
 impl Source {
     /// The value as text: fit for a header when `encoded`, raw otherwise.
-    fn text(&self, form: &Form, who: &Identity, encoded: bool) -> Option<String> {
+    fn text(&self, form: &Form, known: Known<'_>, encoded: bool) -> Option<String> {
         match self {
             Self::Path { root, fields } => {
-                let value = root.find(fields, who).filter(|value| !value.is_null())?;
+                let value = root.find(fields, known).filter(|value| !value.is_null())?;
                 Some(value_text(&value, form, encoded))
             }
             Self::Composed(parts) => {
@@ -145,7 +169,7 @@ impl Source {
                     match part {
                         Part::Text(text) => out.push_str(text),
                         Part::Value { source, form, base64 } => {
-                            let text = source.text(form, who, encoded && !base64)?;
+                            let text = source.text(form, known, encoded && !base64)?;
                             if *base64 { out.push_str(&STANDARD.encode(text)) } else { out.push_str(&text) }
                         }
                     }

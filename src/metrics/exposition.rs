@@ -9,8 +9,8 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::label::{
-    ConfigReload, ConnectionRefusal, ConnectionState, Decision, KeysFetch, LocalFallback, Log, LogLoss,
-    StreamEnd, UpstreamOutcome, Verification, WebhookEvent,
+    ConfigReload, ConnectionRefusal, ConnectionState, Decision, Handshake, KeysFetch, LocalFallback, Log,
+    LogLoss, StreamEnd, UpstreamOutcome, Verification, WebhookEvent,
 };
 use super::number::{Durations, Number};
 use super::{Metrics, Worker, held};
@@ -132,6 +132,18 @@ impl Scrape {
         each(&mut family, "reason", ConnectionRefusal::ALL.map(ConnectionRefusal::as_str), |position| {
             self.0.sum(|worker| &worker.connections_refused[position])
         })?;
+        let mut family = out.counter("tls_handshakes", "TLS handshakes with clients, full or resumed.")?;
+        each(&mut family, "kind", Handshake::ALL.map(Handshake::as_str), |position| {
+            self.0.sum(|worker| &worker.tls_handshakes[position])
+        })?;
+        let mut family = out.gauge(
+            "tls_certificate_expires",
+            "Unix time at which a certificate shown to clients ends, by its file.",
+            Some(&Unit::Seconds),
+        )?;
+        for (file, ends) in held(&self.0.certificates).iter() {
+            family.encode_family(&[("certificate", file.as_str())])?.encode_gauge(ends)?;
+        }
         out.gauge("upgraded_connections", "Connections that left HTTP, such as WebSockets, open.", None)?
             .encode_gauge(&sum(|worker| &worker.upgraded_connections))?;
         let mut family = out.counter("upgrades", "Connections that left HTTP, such as WebSockets.")?;
@@ -380,6 +392,8 @@ mod tests {
         let socket = worker.upgrade();
         drop((first, socket));
         worker.connection_refused(ConnectionRefusal::MalformedHead);
+        worker.tls_handshake(Handshake::Resumed);
+        metrics.certificates_in_use([("/tls.crt".to_owned(), 1_800_000_000)].into());
         worker.panic_caught();
         shows(
             &metrics,
@@ -389,6 +403,8 @@ mod tests {
                 "stytch_gateway_upgraded_connections 0",
                 "stytch_gateway_upgrades_total 1",
                 r#"stytch_gateway_connections_refused_total{reason="malformed_head"} 1"#,
+                r#"stytch_gateway_tls_handshakes_total{kind="resumed"} 1"#,
+                r#"stytch_gateway_tls_certificate_expires_seconds{certificate="/tls.crt"} 1800000000"#,
                 "stytch_gateway_panics_total 1",
             ],
         );

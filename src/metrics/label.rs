@@ -143,6 +143,19 @@ labels! {
         Descriptors => "descriptors",
         /// No header of the PROXY protocol where there must be one, or a malformed one.
         ProxyHeader => "proxy_header",
+        /// No TLS came about.
+        TlsHandshake => "tls_handshake",
+        /// More control frames or resets than anybody has a use for.
+        Http2Flood => "http2_flood",
+    }
+}
+
+labels! {
+    /// How a client's TLS connection began.
+    Handshake {
+        Full => "full",
+        /// With a ticket of an earlier one.
+        Resumed => "resumed",
     }
 }
 

@@ -1,12 +1,13 @@
 //! What a worker knows of one connection, in plain cells: its own task, its requests and the
 //! worker's sweep all run on one thread.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Context, Waker};
 
 use super::framing::{Framing, Malformed};
+use super::tls::Secured;
 use crate::access::rejection::Code;
 use crate::clock::{TICK, Ticks};
 use crate::metrics::StreamEnd;
@@ -100,6 +101,12 @@ pub struct Record {
     /// Bytes of the current request's body.
     received: Cell<u64>,
     body: Cell<BodyState>,
+    /// What the TLS handshake told; not there for clear text.
+    secured: OnceCell<Rc<Secured>>,
+    /// A piece of a body came or went since the last look.
+    progressed: Cell<bool>,
+    /// A head has begun to come in frames, and not ended.
+    in_frames: Cell<bool>,
 }
 
 /// What became of the request body under way.
@@ -140,6 +147,9 @@ impl Record {
             moved_before: Cell::new(0),
             received: Cell::new(0),
             body: Cell::new(BodyState::Fine),
+            secured: OnceCell::new(),
+            progressed: Cell::new(false),
+            in_frames: Cell::new(false),
         }
     }
 
@@ -225,6 +235,11 @@ impl Record {
     }
 
     #[must_use]
+    pub fn is_answered(&self) -> bool {
+        self.answered.get()
+    }
+
+    #[must_use]
     pub fn is_tunnel(&self) -> bool {
         self.framing.borrow().is_tunnel()
     }
@@ -278,6 +293,27 @@ impl Record {
     /// Counts bytes of the request body.
     pub fn received(&self, bytes: u64) {
         self.received.set(self.received.get() + bytes);
+        self.progressed.set(true);
+    }
+
+    /// A piece of a body came or went, seen where no clock is at hand.
+    pub fn progressed(&self) {
+        self.progressed.set(true);
+    }
+
+    /// The handshake is done.
+    pub fn secure(&self, secured: Rc<Secured>) {
+        // Nobody shakes hands twice on one connection.
+        let _first = self.secured.set(secured);
+    }
+
+    #[must_use]
+    pub fn secured(&self) -> Option<&Rc<Secured>> {
+        self.secured.get()
+    }
+
+    pub fn set_in_frames(&self, in_frames: bool) {
+        self.in_frames.set(in_frames);
     }
 
     #[must_use]
@@ -312,6 +348,12 @@ impl Record {
     #[must_use]
     pub fn take_tunnel(&self) -> Option<tunnel::Far> {
         self.upgraded.take()
+    }
+
+    /// Whether a request is under way.
+    #[must_use]
+    pub fn is_serving(&self) -> bool {
+        self.in_flight.get()
     }
 
     /// Whether nothing is under way, waiting to begin or unwritten.
@@ -368,7 +410,7 @@ impl Record {
         if self.in_flight.get() {
             return self.sweep_request(now, min_rate);
         }
-        let in_head = self.framing.borrow().in_head();
+        let in_head = self.framing.borrow().in_head() || self.in_frames.get();
         if in_head != self.was_in_head.replace(in_head) && in_head {
             self.phase_since.set(now);
         }
@@ -393,6 +435,9 @@ impl Record {
         }
         if min_rate.is_some_and(|least| self.is_slow(least)) {
             return Some(Found::Stuck(SLOW));
+        }
+        if self.progressed.take() {
+            self.progress(now);
         }
         let deadline = self.deadline.get();
         if deadline == 0 || now < deadline {

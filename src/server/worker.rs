@@ -26,11 +26,12 @@ use super::framing::{Framing, Malformed};
 use super::gauge::{Gauge, Place};
 use super::listener::{Accepted, Listener};
 use super::record::{Cut, End, Found, Record};
+use super::{http2, tls};
 use crate::access::authn;
 use crate::clock::{self, CoarseClock, TICK, Ticks};
 use crate::config::Config;
 use crate::ext_authz;
-use crate::metrics::{self, ConnectionRefusal, Decision, Metrics, StreamEnd, Verification};
+use crate::metrics::{self, ConnectionRefusal, Decision, Handshake, Metrics, StreamEnd, Verification};
 use crate::proxy::ids::{Generator, Via};
 use crate::proxy::{Door, lasting, tunnel};
 use crate::reply;
@@ -60,6 +61,8 @@ pub struct Orders {
     pub shared: authn::Shared,
     pub signin: Option<Arc<signin::Common>>,
     pub fleet: Fleet,
+    /// None without https.
+    pub tls: Option<Arc<tls::Terms>>,
     pub phase: Phase,
 }
 
@@ -83,10 +86,18 @@ pub enum Protocol {
     ExtAuthz(ext_authz::Health),
 }
 
+/// What stands between a socket and what is spoken on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    Plain,
+    Tls,
+}
+
 /// What a worker's requests and connections work with.
 pub struct Worker {
     protocol: Protocol,
     site: RefCell<Rc<Site>>,
+    tls: RefCell<Option<Arc<tls::Terms>>>,
     pub clock: Rc<CoarseClock>,
     pub ids: Generator,
     pub via: Arc<Via>,
@@ -107,7 +118,7 @@ pub struct Worker {
 /// What a worker is made of.
 pub struct Parts {
     pub protocol: Protocol,
-    pub listeners: Vec<Listener>,
+    pub listeners: Vec<(Listener, Transport)>,
     pub orders: watch::Receiver<Orders>,
     pub lines: Lines,
     pub audit: audit_log::Lines,
@@ -134,6 +145,7 @@ pub async fn run(mut parts: Parts) {
     let worker = Rc::new(Worker {
         protocol: parts.protocol,
         site: RefCell::new(site),
+        tls: RefCell::new(orders.tls),
         clock,
         ids: Generator::default(),
         via: parts.via,
@@ -151,7 +163,7 @@ pub async fn run(mut parts: Parts) {
     let accepting: Vec<_> = parts
         .listeners
         .into_iter()
-        .map(|listener| tokio::task::spawn_local(Rc::clone(&worker).accept(listener)))
+        .map(|(listener, transport)| tokio::task::spawn_local(Rc::clone(&worker).accept(listener, transport)))
         .collect();
     let sweeping = tokio::task::spawn_local(Rc::clone(&worker).sweep());
     while parts.orders.changed().await.is_ok() {
@@ -200,6 +212,7 @@ impl Worker {
             &self.clock,
         );
         self.site.replace(site);
+        self.tls.replace(orders.tls);
     }
 
     /// Whether clients are to come back elsewhere.
@@ -282,7 +295,7 @@ impl Worker {
         }
     }
 
-    async fn accept(self: Rc<Self>, listener: Listener) {
+    async fn accept(self: Rc<Self>, listener: Listener, transport: Transport) {
         let closed = self.closed.notified();
         let mut closed = std::pin::pin!(closed);
         // Nothing else awaits while it is told, and so it cannot be missed.
@@ -292,7 +305,7 @@ impl Worker {
                 () = &mut closed => break,
             };
             match accepted {
-                Ok(accepted) => self.take(accepted),
+                Ok(accepted) => self.take(accepted, transport),
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "accepting connections pauses");
@@ -300,54 +313,100 @@ impl Worker {
                 }
             }
         }
-        listener.close(|accepted| self.take(accepted));
+        listener.close(|accepted| self.take(accepted, transport));
     }
 
-    fn take(self: &Rc<Self>, accepted: Accepted) {
+    fn take(self: &Rc<Self>, accepted: Accepted, transport: Transport) {
         match accepted {
             Accepted::Tcp(stream, peer) => {
                 // A socket that refuses the option works all the same, a little slower.
                 let _ = stream.set_nodelay(true);
-                self.start(stream, peer.ip());
+                self.start(stream, peer.ip(), transport);
             }
-            Accepted::Unix(stream) => self.start(stream, IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            Accepted::Unix(stream) => self.start(stream, IpAddr::V4(Ipv4Addr::LOCALHOST), transport),
         }
     }
 
     /// Serves a connection in a task of its own.
-    fn start<S>(self: &Rc<Self>, stream: S, peer: IpAddr)
+    fn start<S>(self: &Rc<Self>, stream: S, peer: IpAddr, transport: Transport)
     where
         S: AsyncRead + AsyncWrite + AsRawFd + Unpin + 'static,
     {
         let worker = Rc::clone(self);
-        tokio::task::spawn_local(contained(Arc::clone(&self.metrics), worker.serve(stream, peer)));
+        tokio::task::spawn_local(contained(Arc::clone(&self.metrics), worker.serve(stream, peer, transport)));
     }
 
     /// The life of one connection, from its place among the allowed to its last tunnel.
-    async fn serve<S>(self: Rc<Self>, mut stream: S, peer: IpAddr)
+    async fn serve<S>(self: Rc<Self>, mut stream: S, peer: IpAddr, transport: Transport)
     where
         S: AsyncRead + AsyncWrite + AsRawFd + Unpin + 'static,
     {
         let site = self.site();
-        let Some((place, peer)) = self.admit(&mut stream, peer, &site).await else { return };
+        let Some((place, peer)) = self.admit(&mut stream, peer, transport, &site).await else { return };
         let record = self.record(&site, peer);
-        let builder = builder(&site.config.server.limits);
         drop(site);
         let seat = Seat::take(&self, &record, place);
         if let Protocol::ExtAuthz(health) = &self.protocol {
             // On the heap, or every connection of the proxy would have room for it.
             return Box::pin(ext_authz::serve(stream, &self, &record, health)).await;
         }
-        let door = Rc::new(Door::new(Rc::clone(&self), Rc::clone(&record)));
-        let service = service_fn(|request| Rc::clone(&door).serve(request));
-        let refusal = |why| self.malformed(&record, why);
-        let clock = Rc::clone(&self.clock);
-        let remains = connection::serve(stream, Rc::clone(&record), clock, &builder, service, refusal).await;
-        if let (Some(near), Some(far)) = (remains, record.take_tunnel()) {
-            let _upgraded = self.metrics.upgrade();
-            tunnel::run(near, far, Rc::clone(&record), Rc::clone(&self.clock)).await;
+        match transport {
+            Transport::Plain => self.serve_http1(stream, &record).await,
+            Transport::Tls => Box::pin(self.serve_tls(stream, &record)).await,
         }
         drop(seat);
+    }
+
+    /// Shakes hands, and goes on in the protocol that was agreed on.
+    async fn serve_tls<S>(self: &Rc<Self>, stream: S, record: &Rc<Record>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let Some(terms) = self.tls.borrow().clone() else { return };
+        let shaken = terms.shake_hands(stream, record).await;
+        drop(terms);
+        let (stream, secured) = match shaken {
+            Ok(shaken) => shaken,
+            Err(failure) => {
+                // Scanners and clients of another age fail all the time: worth a number, not a line.
+                let cause = std::error::Error::source(&failure).map(ToString::to_string);
+                tracing::debug!(peer = %record.peer, %failure, cause, "no TLS with a client");
+                if !matches!(failure, tls::Failure::Ended) {
+                    self.metrics.connection_refused(ConnectionRefusal::TlsHandshake);
+                }
+                return;
+            }
+        };
+        self.metrics.tls_handshake(if secured.resumed { Handshake::Resumed } else { Handshake::Full });
+        let is_http2 = secured.http2;
+        record.secure(Rc::new(secured));
+        if is_http2 {
+            Box::pin(http2::serve(stream, self, record)).await;
+        } else {
+            self.serve_http1(stream, record).await;
+        }
+    }
+
+    async fn serve_http1<S>(self: &Rc<Self>, stream: S, record: &Rc<Record>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let builder = builder(&self.site().config.server.limits);
+        let door = Rc::new(Door::new(Rc::clone(self), Rc::clone(record)));
+        let service = service_fn(|request| Rc::clone(&door).serve(request));
+        let refusal = |why| self.malformed(record, why);
+        let clock = Rc::clone(&self.clock);
+        let remains = connection::serve(stream, Rc::clone(record), clock, &builder, service, refusal).await;
+        if let (Some(near), Some(far)) = (remains, record.take_tunnel()) {
+            let _upgraded = self.metrics.upgrade();
+            tunnel::run(near, far, Rc::clone(record), Rc::clone(&self.clock)).await;
+        }
+    }
+
+    /// Has the sweep look after a request of its own, one of several on its connection.
+    pub fn enlist(self: &Rc<Self>, record: &Rc<Record>) -> Enlisted {
+        let key = self.connections.borrow_mut().insert(Rc::clone(record));
+        Enlisted { worker: Rc::clone(self), key }
     }
 
     /// For a connection that opens now, or a request that is one of several on its connection.
@@ -427,20 +486,25 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 /// A connection's place in the worker's list, in the limits and in the metrics.
 struct Seat {
-    worker: Rc<Worker>,
-    key: usize,
+    _listed: Enlisted,
     _place: Place,
     _open: metrics::OpenConnection,
 }
 
 impl Seat {
     fn take(worker: &Rc<Worker>, record: &Rc<Record>, place: Place) -> Self {
-        let key = worker.connections.borrow_mut().insert(Rc::clone(record));
-        Self { worker: Rc::clone(worker), key, _place: place, _open: worker.metrics.connection() }
+        let listed = worker.enlist(record);
+        Self { _listed: listed, _place: place, _open: worker.metrics.connection() }
     }
 }
 
-impl Drop for Seat {
+/// A record that the sweep looks at.
+pub struct Enlisted {
+    worker: Rc<Worker>,
+    key: usize,
+}
+
+impl Drop for Enlisted {
     fn drop(&mut self) {
         self.worker.connections.borrow_mut().remove(self.key);
     }

@@ -16,24 +16,39 @@ mod ext_authz;
 mod forward_auth;
 mod forwarded;
 mod hop;
+mod http2;
 mod identity;
 mod jwt;
 mod kinds;
 mod paths;
 mod redirects;
 mod storm;
+mod tls;
 
 /// The rows of each class, as far as they are this module's.
-const CLASSES: [(char, u32); 9] =
-    [('a', 21), ('b', 9), ('c', 15), ('d', 27), ('e', 17), ('i', 37), ('j', 21), ('k', 29), ('l', 27)];
+const CLASSES: [(char, u32); 11] = [
+    ('a', 21),
+    ('b', 9),
+    ('c', 15),
+    ('d', 27),
+    ('e', 17),
+    ('h', 27),
+    ('i', 37),
+    ('j', 21),
+    ('k', 29),
+    ('l', 27),
+    ('m', 11),
+];
 
 /// Rows without a test here: each comes with the part that it is about.
-const WITH_OTHER_PARTS: [(&str, &str); 7] = [
+const WITH_OTHER_PARTS: [(&str, &str); 9] = [
     ("a09", "nothing: no rule looks at request headers"),
-    ("b09", "HTTP/2"),
-    ("d05", "HTTP/2"),
     ("e15", "nothing: there are no regular expressions"),
     ("e17", "nothing: request bodies are not looked at, and so no rule matches a JSON-RPC method"),
+    ("h15", "`wire::upgrades`"),
+    ("h19", "`streams`"),
+    ("h21", "`streams`"),
+    ("h23", "`streams`"),
     ("i37", "nothing: what an attacker could time is local work of microseconds, and Stytch is not asked"),
     ("l19", "the shared cache; within one gateway, l18"),
 ];

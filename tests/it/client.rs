@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use stytch_emulator::Session;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::world::World;
@@ -14,9 +14,14 @@ use crate::world::World;
 /// How long anything may take before a test gives up on it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Whatever bytes go over.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
 /// A connection to somewhere, and what was read from it and not yet looked at.
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     read: Vec<u8>,
     ended: bool,
 }
@@ -25,7 +30,12 @@ impl Connection {
     pub(crate) async fn to(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.expect("somebody listens");
         stream.set_nodelay(true).expect("a socket takes the option");
-        Self { stream, read: Vec::new(), ended: false }
+        Self::over(stream)
+    }
+
+    /// Over what is connected already.
+    pub(crate) fn over(stream: impl Stream + 'static) -> Self {
+        Self { stream: Box::new(stream), read: Vec::new(), ended: false }
     }
 
     /// Errors are left for reading to find: a peer that closes early may still have answered.

@@ -198,7 +198,8 @@ impl Places {
 
 /// A gateway on a thread of its own.
 struct Gateway {
-    address: SocketAddr,
+    address: Option<SocketAddr>,
+    tls: Option<SocketAddr>,
     admin: SocketAddr,
     ext_authz: Option<SocketAddr>,
     commands: tokio::sync::mpsc::Sender<Command>,
@@ -208,7 +209,7 @@ struct Gateway {
 impl Gateway {
     fn start(app: App) -> Self {
         let address = app.addresses().iter().find_map(|address| address.parse().ok());
-        let address = address.expect("one listener is TCP");
+        let tls = app.tls_addresses().iter().find_map(|address| address.parse().ok());
         let admin = app.admin_address();
         let ext_authz = app.ext_authz_address().and_then(|address| address.parse().ok());
         let (commands, orders) = tokio::sync::mpsc::channel(8);
@@ -218,7 +219,7 @@ impl Gateway {
             let _nobody_waits = over.send(());
         };
         std::thread::Builder::new().name("gateway".to_owned()).spawn(serve).expect("a thread starts");
-        Self { address, admin, ext_authz, commands, ended }
+        Self { address, tls, admin, ext_authz, commands, ended }
     }
 
     fn stop(&self) -> Result<(), mpsc::RecvTimeoutError> {
@@ -342,11 +343,16 @@ impl World {
 
     /// A connection to the gateway.
     pub(crate) async fn connect(&self) -> Connection {
-        Connection::to(self.gateway.address).await
+        Connection::to(self.address()).await
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        self.gateway.address
+        self.gateway.address.expect("one listener is TCP, in clear text")
+    }
+
+    /// Where https is spoken, in a world that has it.
+    pub(crate) fn tls_address(&self) -> SocketAddr {
+        self.gateway.tls.expect("there is https")
     }
 
     /// Where Envoy is answered, in a world that has it enabled.

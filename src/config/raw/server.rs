@@ -3,14 +3,14 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::later::ServerTls;
+use super::tls::ServerTls;
 use super::{CountLimit, OneOrMany, Period, Size};
 
 /// Where clients connect, and how much of the gateway each may take.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Server {
-    /// An address with a port, or `unix:/path`; or a list of them.
+    /// An address with a port, or `unix:/path`; or a list of them. Empty for https alone.
     pub(in crate::config) listen: OneOrMany,
     /// The gateway's own address as browsers see it, such as `https://app.example.com`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -20,9 +20,8 @@ pub(in crate::config) struct Server {
     pub(in crate::config) workers: Option<usize>,
     /// A listener for https beside the plain one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-later" = true))]
     pub(in crate::config) tls: Option<ServerTls>,
-    /// Whether clients may speak HTTP/2. Has an effect on https listeners only.
+    /// Whether clients may speak HTTP/2. On https listeners alone: nobody speaks it in clear text.
     pub(in crate::config) http2: bool,
     /// Whether connections from trusted proxies begin with a PROXY protocol header; from anyone else none may.
     pub(in crate::config) proxy_protocol: bool,

@@ -7,7 +7,7 @@ use http::HeaderName;
 use super::Findings;
 use crate::config::problems::{KeyPath, Problems};
 use crate::config::units::Period;
-use crate::config::{Identity, Route, Vertical, raw};
+use crate::config::{Identity, Route, Server, Vertical, raw};
 use crate::identity::owned;
 use crate::identity::template::{self, Template};
 
@@ -111,6 +111,27 @@ pub(super) fn templates(
         headers.extend(template.map(|template| (header, template)));
     }
     headers
+}
+
+/// A header that tells of client certificates where none are asked for would never be sent, and
+/// whoever relies on it would not know why.
+pub(super) fn certificates(server: &Server, identity: &Identity, routes: &[Route], problems: &mut Problems) {
+    if server.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some()) {
+        return;
+    }
+    let message = "tells of client certificates, which are asked for only with server.tls.client_ca";
+    let telling = |headers: &[(HeaderName, Template)]| -> Vec<String> {
+        let telling = headers.iter().filter(|(_, template)| template.needs_certificate());
+        telling.map(|(name, _)| name.to_string()).collect()
+    };
+    for name in telling(&identity.headers) {
+        problems.add(&KeyPath::of("identity.headers"), format!("{name} {message}"));
+    }
+    for (index, route) in routes.iter().enumerate() {
+        for name in telling(&route.headers) {
+            problems.add(&KeyPath::of("routes").index(index).key("headers"), format!("{name} {message}"));
+        }
+    }
 }
 
 /// Says which templates cost a call to Stytch, and which can never say anything.

@@ -6,8 +6,9 @@ use std::thread::available_parallelism;
 use ipnet::IpNet;
 
 use super::urls::{self, Origin, quoted};
-use super::{Findings, at_least_one, positive};
+use super::{Findings, at_least_one, positive, tls};
 use crate::config::problems::{KeyPath, Problems};
+use crate::config::units::OneOrMany;
 use crate::config::{Admin, ExtAuthz, Limits, Listen, Server, ServerTimeouts, raw};
 
 /// A smaller request head would not hold what browsers send.
@@ -16,8 +17,15 @@ const SMALLEST_HEAD: u64 = 1 << 10;
 const MOST_HEADERS: usize = 1000;
 
 pub(super) fn server(raw: &raw::Server, findings: &mut Findings) -> Option<Server> {
+    let listen_key = KeyPath::of("server.listen");
+    let listen = listeners(&listen_key, &raw.listen, &[], &mut findings.problems);
+    if raw.tls.is_none() && listen.as_ref().is_some_and(Vec::is_empty) {
+        let message = "an empty list leaves nothing to listen on, unless there is a [server.tls]";
+        findings.problems.add(&listen_key, message);
+    }
+    let plain = listen.as_deref().unwrap_or_default();
+    let tls = raw.tls.as_ref().map(|raw| tls::tls(raw, plain, findings));
     let problems = &mut findings.problems;
-    let listen = listeners(raw, problems);
     let public_url_key = KeyPath::of("server.public_url");
     let public_url = raw.public_url.as_ref().map(|text| {
         let origin = problems.keep(&public_url_key, Origin::parse(text))?;
@@ -37,6 +45,11 @@ pub(super) fn server(raw: &raw::Server, findings: &mut Findings) -> Option<Serve
     }
     Some(Server {
         listen: listen?,
+        tls: match tls {
+            Some(tls) => Some(tls?),
+            None => None,
+        },
+        http2: raw.http2,
         public_url: match public_url {
             Some(url) => Some(url?),
             None => None,
@@ -63,19 +76,21 @@ fn timeouts(raw: &raw::ServerTimeouts, problems: &mut Problems) -> ServerTimeout
     }
 }
 
-fn listeners(raw: &raw::Server, problems: &mut Problems) -> Option<Vec<Listen>> {
-    let key = KeyPath::of("server.listen");
-    let texts = raw.listen.as_slice();
-    if texts.is_empty() {
-        problems.add(&key, "an empty list leaves nothing to listen on; TLS listeners are not available yet");
-        return None;
-    }
+/// The addresses of a list, none of which `others` have already.
+pub(super) fn listeners(
+    key: &KeyPath,
+    texts: &OneOrMany,
+    others: &[Listen],
+    problems: &mut Problems,
+) -> Option<Vec<Listen>> {
     let mut known: Vec<Listen> = Vec::new();
-    for (index, text) in texts.iter().enumerate() {
-        let key = if raw.listen.is_one() { key.clone() } else { key.index(index) };
+    for (index, text) in texts.as_slice().iter().enumerate() {
+        let key = if texts.is_one() { key.clone() } else { key.index(index) };
         let Some(listen) = problems.keep(&key, urls::listen(text)) else { continue };
         if known.contains(&listen) && !matches!(&listen, Listen::Tcp(address) if address.port() == 0) {
             problems.add(&key, format!("{text:?} is listed twice"));
+        } else if others.iter().any(|other| overlap(other, &listen)) {
+            problems.add(&key, format!("{text:?} is already taken by server.listen"));
         } else if known.iter().any(|other| overlap(other, &listen)) {
             problems
                 .add(&key, format!("{text:?} is the same port as another listener that takes every address"));
@@ -83,6 +98,15 @@ fn listeners(raw: &raw::Server, problems: &mut Problems) -> Option<Vec<Listen>> 
         known.push(listen);
     }
     Some(known)
+}
+
+/// The setting whose listener takes an address already.
+fn taken_by(server: &Server, listen: &Listen) -> Option<&'static str> {
+    let among = |known: &[Listen]| known.iter().any(|other| overlap(other, listen));
+    if among(&server.listen) {
+        return Some("server.listen");
+    }
+    among(server.tls_listen()).then_some("server.tls.listen")
 }
 
 /// Whether both would take the same port of the same address.
@@ -136,10 +160,8 @@ fn limits(raw: &raw::Limits, problems: &mut Problems) -> Limits {
 pub(super) fn admin(raw: &raw::Admin, server: Option<&Server>, findings: &mut Findings) -> Option<Admin> {
     let key = KeyPath::of("admin.listen");
     let listen: SocketAddr = findings.problems.keep(&key, urls::socket_address(&raw.listen))?;
-    let taken =
-        server.is_some_and(|server| server.listen.iter().any(|other| overlap(other, &Listen::Tcp(listen))));
-    if taken {
-        findings.problems.add(&key, format!("{:?} is already taken by server.listen", raw.listen));
+    if let Some(setting) = server.and_then(|server| taken_by(server, &Listen::Tcp(listen))) {
+        findings.problems.add(&key, format!("{:?} is already taken by {setting}", raw.listen));
     }
     Some(Admin { listen })
 }
@@ -164,8 +186,8 @@ pub(super) fn ext_authz(
     if !raw.enabled {
         return Some(None);
     }
-    if server.is_some_and(|server| server.listen.iter().any(|other| overlap(other, &listen))) {
-        findings.problems.add(&key, format!("{:?} is already taken by server.listen", raw.listen));
+    if let Some(setting) = server.and_then(|server| taken_by(server, &listen)) {
+        findings.problems.add(&key, format!("{:?} is already taken by {setting}", raw.listen));
     }
     if admin.is_some_and(|admin| overlap(&Listen::Tcp(admin.listen), &listen)) {
         findings.problems.add(&key, format!("{:?} is already taken by admin.listen", raw.listen));

@@ -9,6 +9,14 @@ use serde_json::{Map, Value};
 
 use crate::identity::{Identity, Kind};
 
+/// What there is to say something about.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'k> {
+    pub(super) who: Option<&'k Identity>,
+    /// What [`ClientCertificate`](crate::server::tls::certificate::ClientCertificate) says.
+    pub(super) certificate: Option<&'k Value>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Root {
     Member,
@@ -17,11 +25,20 @@ pub(super) enum Root {
     Session,
     Claims,
     Client,
+    /// What a client showed in its TLS handshake, with or without an identity.
+    ClientCertificate,
 }
 
 impl Root {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Member, Self::Organization, Self::User, Self::Session, Self::Claims, Self::Client];
+    pub(super) const ALL: [Self; 7] = [
+        Self::Member,
+        Self::Organization,
+        Self::User,
+        Self::Session,
+        Self::Claims,
+        Self::Client,
+        Self::ClientCertificate,
+    ];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -31,6 +48,7 @@ impl Root {
             Self::Session => "session",
             Self::Claims => "claims",
             Self::Client => "client",
+            Self::ClientCertificate => "client_certificate",
         }
     }
 
@@ -40,13 +58,17 @@ impl Root {
             Self::Member => &["member_id", "organization_id"],
             Self::Organization => &["organization_id", "organization_slug"],
             Self::User => &["user_id"],
-            Self::Session | Self::Claims | Self::Client => return false,
+            Self::Session | Self::Claims | Self::Client | Self::ClientCertificate => return false,
         };
         !matches!(fields, [field] if known.contains(&field.as_str()))
     }
 
     /// The value at a path; none when it, or anything on the way to it, is absent.
-    pub(super) fn find<'i>(self, fields: &[String], who: &'i Identity) -> Option<Cow<'i, Value>> {
+    pub(super) fn find<'i>(self, fields: &[String], known: Known<'i>) -> Option<Cow<'i, Value>> {
+        if self == Self::ClientCertificate {
+            return walk(Cow::Borrowed(known.certificate?), fields);
+        }
+        let who = known.who?;
         let first = fields.first().map_or("", String::as_str);
         if let Some(known) = self.known(first, who) {
             return walk(known, &fields[1..]);
@@ -59,7 +81,7 @@ impl Root {
             }
             Self::Session => walk(Cow::Borrowed(&who.session.as_ref()?.object), fields),
             Self::Claims => walk_map(&who.claims, fields),
-            Self::Member | Self::User | Self::Organization | Self::Client => None,
+            Self::Member | Self::User | Self::Organization | Self::Client | Self::ClientCertificate => None,
         }
     }
 

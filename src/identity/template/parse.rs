@@ -2,6 +2,7 @@
 
 use super::lookup::Root;
 use super::{Form, Part, Source};
+use crate::server::tls::certificate::ClientCertificate;
 
 /// What is wrong with a template, and how to write it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -15,11 +16,15 @@ pub enum TemplateError {
     #[error("the braces are empty; name a value, as in `{{member.member_id}}`")]
     NoValue,
     #[error(
-        "`{root}` is not something a template knows; write `{nearest}` (known: member, organization, user, session, claims, client)"
+        "`{root}` is not something a template knows; write `{nearest}` (known: member, organization, user, session, claims, client, client_certificate)"
     )]
     UnknownRoot { root: String, nearest: &'static str },
     #[error("a client has no `{0}`; write `client.client_id` or `client.scopes`")]
     UnknownField(String),
+    #[error(
+        "a client certificate has no `{field}`; write `client_certificate.{nearest}` (known: subject, common_name, dns_names, uris, email_addresses, serial, fingerprint)"
+    )]
+    UnknownCertificateField { field: String, nearest: &'static str },
     #[error(
         "`{0}` is not a path; write fields with dots between, unusual ones in quotes, as in `claims.\"https://example.com/role\"`"
     )]
@@ -195,6 +200,13 @@ fn path(text: &str) -> Result<Source, TemplateError> {
         (Root::Client, Some("client_id" | "scopes")) => {}
         (Root::Client, named) => {
             return Err(TemplateError::UnknownField(named.unwrap_or_default().to_owned()));
+        }
+        (Root::ClientCertificate, named) => {
+            let field = named.unwrap_or_default();
+            if !ClientCertificate::FIELDS.contains(&field) {
+                let nearest = nearest(field, ClientCertificate::FIELDS);
+                return Err(TemplateError::UnknownCertificateField { field: field.to_owned(), nearest });
+            }
         }
         _ => {}
     }

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::super::gauge::Place;
 use super::super::proxy_header::{self, Whose};
 use super::super::{connection, descriptors};
-use super::{Protocol, Worker};
+use super::{Protocol, Transport, Worker};
 use crate::client::contains;
 use crate::metrics::ConnectionRefusal;
 use crate::site::Site;
@@ -26,19 +26,25 @@ const PATIENCE_WHEN_SHORT: Duration = Duration::from_millis(50);
 
 impl Worker {
     /// A place for a connection, and whose it is. None: it was turned away.
-    pub(super) async fn admit<S>(&self, stream: &mut S, peer: IpAddr, site: &Site) -> Option<(Place, IpAddr)>
+    pub(super) async fn admit<S>(
+        &self,
+        stream: &mut S,
+        peer: IpAddr,
+        transport: Transport,
+        site: &Site,
+    ) -> Option<(Place, IpAddr)>
     where
         S: AsyncRead + AsyncWrite + AsRawFd + Unpin,
     {
         if descriptors::are_short(stream, self.kept_back_from) {
-            self.turn_away(stream, ConnectionRefusal::Descriptors).await;
+            self.turn_away(stream, transport, ConnectionRefusal::Descriptors).await;
             return None;
         }
         let server = &site.config.server;
         let mut place = match self.gauge.take(server.limits.connections) {
             Ok(place) => place,
             Err(why) => {
-                self.turn_away(stream, why).await;
+                self.turn_away(stream, transport, why).await;
                 return None;
             }
         };
@@ -60,14 +66,21 @@ impl Worker {
         if let Some(most) = server.limits.connections_per_address
             && let Err(why) = place.belongs_to(whose, most)
         {
-            self.turn_away(stream, why).await;
+            self.turn_away(stream, transport, why).await;
             return None;
         }
         Some((place, whose))
     }
 
-    async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: &mut S, why: ConnectionRefusal) {
+    /// Nobody shakes hands just to say that there is no room.
+    async fn turn_away<S>(&self, stream: &mut S, transport: Transport, why: ConnectionRefusal)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         self.metrics.connection_refused(why);
+        if transport == Transport::Tls {
+            return;
+        }
         let others = self.turning_away.get();
         if others >= MOST_TURNED_AWAY {
             return;
