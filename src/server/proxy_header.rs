@@ -258,7 +258,7 @@ mod tests {
             version_2(0x21, 0x11, &[&FROM_4[..], b"\x01\xff\xffshort"].concat()),
             version_2(0x21, 0x11, &vec![0; 0xffff]),
         ] {
-            let (read, _) = read_with(b"", &header);
+            let (read, _) = read_with(b"xx", &header);
             let kind = read.map_err(|error| error.kind());
             assert_eq!(kind, Err(io::ErrorKind::InvalidData), "{}", header.escape_ascii());
         }

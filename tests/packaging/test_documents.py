@@ -18,7 +18,7 @@ def test_every_code_is_explained(root):
         "UNAUTHORIZED": 401, "FORBIDDEN": 403, "NOT_FOUND": 404, "BAD_REQUEST": 400, "METHOD_NOT_ALLOWED": 405,
         "REQUEST_HEADER_FIELDS_TOO_LARGE": 431, "PAYLOAD_TOO_LARGE": 413, "LOOP_DETECTED": 508,
         "TOO_MANY_REQUESTS": 429, "BAD_GATEWAY": 502, "GATEWAY_TIMEOUT": 504, "SERVICE_UNAVAILABLE": 503,
-        "MISDIRECTED_REQUEST": 421,
+        "MISDIRECTED_REQUEST": 421, "REQUEST_TIMEOUT": 408,
     }
     arms = re.findall(r"((?:Self::\w+[\s|]*)+)=> \{?\s*StatusCode::(\w+)", source)
     statuses = {codes[name]: constants[status] for names, status in arms for name in re.findall(r"Self::(\w+)", names)}
