@@ -51,7 +51,8 @@ mod tests {
                 budget.spend()
             })
             .count();
-        assert_eq!(retried, 200 + SAVED as usize);
+        // The first request finds everything saved that can be.
+        assert_eq!(retried, (999 / COST + SAVED) as usize);
         assert!(!budget.spend());
         budget.second();
         assert!(budget.spend() && !budget.spend());

@@ -84,11 +84,11 @@ pub(super) struct Multiplexed {
 /// A connection in use. Dropped, it closes; released, it serves the next request.
 pub struct Lease {
     load: InFlight,
-    way: Way,
+    held: Held,
     clock: Rc<CoarseClock>,
 }
 
-enum Way {
+enum Held {
     /// None when it is given away or not to be used again.
     Link {
         link: Option<Link>,
@@ -291,27 +291,27 @@ impl Drop for Stream {
 
 impl Lease {
     pub(super) fn of_link(load: InFlight, link: Link, clock: &Rc<CoarseClock>) -> Self {
-        Self { load, way: Way::Link { link: Some(link), reusable: true }, clock: Rc::clone(clock) }
+        Self { load, held: Held::Link { link: Some(link), reusable: true }, clock: Rc::clone(clock) }
     }
 
     pub(super) fn of_stream(load: InFlight, stream: Stream, place: Option<Place>) -> Self {
         let clock = Rc::clone(&stream.clock);
-        Self { load, way: Way::Stream { _stream: stream, _place: place }, clock }
+        Self { load, held: Held::Stream { _stream: stream, _place: place }, clock }
     }
 
     /// Nobody else may be given this connection.
     #[must_use]
     pub fn once(mut self) -> Self {
-        match &mut self.way {
-            Way::Link { reusable, .. } => *reusable = false,
-            Way::Stream { _stream: stream, .. } => self.load.0.give_up(&stream.on),
+        match &mut self.held {
+            Held::Link { reusable, .. } => *reusable = false,
+            Held::Stream { _stream: stream, .. } => self.load.0.give_up(&stream.on),
         }
         self
     }
 
     /// The response was read to its end.
     pub fn release(mut self) {
-        let Way::Link { link, reusable: true } = &mut self.way else { return };
+        let Held::Link { link, reusable: true } = &mut self.held else { return };
         let Some(mut link) = link.take() else { return };
         let endpoint = &self.load.0;
         if endpoint.queue.as_ref().is_some_and(|queue| !queue.may_keep()) {
@@ -327,7 +327,7 @@ impl Lease {
 
     /// Waits until the connection has stopped speaking HTTP, after a 101.
     pub async fn into_remains(self) -> Option<Remains> {
-        let Way::Link { link: Some(link), .. } = self.way else { return None };
+        let Held::Link { link: Some(link), .. } = self.held else { return None };
         let Link { mut sender, shared, counted, .. } = link;
         // Resolves with an error once the connection's task is done.
         let _ = poll_fn(|cx| sender.poll_ready(cx)).await;
