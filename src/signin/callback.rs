@@ -10,7 +10,8 @@
 //! another kind than what was begun is not looked at; a state is taken by the first answer of
 //! Stytch's, and kept where there is none.
 
-use http::{HeaderValue, Method, header};
+use bytes::Bytes;
+use http::{HeaderValue, Method, Response, StatusCode, header};
 
 use super::flow;
 use super::form::{self, Fields};
@@ -18,9 +19,9 @@ use super::login::{Next, again, go_on, login_path_into, stale, step_path};
 use super::state::{Away, State, Step, Trip};
 use super::texts::Key;
 use super::user::Came;
-use super::{Answer, Desk, Trouble, member, user};
+use super::{Answer, Desk, Trouble, member, see_other, user};
 use crate::access::rejection::{Code, Rejection};
-use crate::config::Vertical;
+use crate::config::{SameSite, Vertical};
 use crate::stytch::{Brought, MemberToken, Returned};
 use crate::telemetry::audit_log::Event;
 
@@ -185,6 +186,22 @@ async fn as_user(desk: &Desk<'_>, trip: Trip, returned: Returned<'_>) -> Result<
         tried => tried?,
     };
     Ok(user::after(desk, login, if is_link { "magic_link" } else { "oauth" }))
+}
+
+/// On to a place. Browsers keep cookies that are `SameSite=Strict` to themselves all along a way that
+/// began on another site, so there a page of this site takes the last step.
+pub(super) fn onwards(desk: &Desk<'_>, location: &str) -> Response<Bytes> {
+    let strict = desk.config.session.cookies.same_site == SameSite::Strict;
+    if !strict || desk.parts.method == Method::POST {
+        return see_other(location);
+    }
+    let view = desk.view();
+    let page = view.end(Key::SignedIn, "", Some((location, Key::Continue)));
+    let mut response = view.answer(StatusCode::OK, &page, None);
+    if let Ok(refresh) = HeaderValue::try_from(format!("0; url={location}")) {
+        response.headers_mut().insert(header::REFRESH, refresh);
+    }
+    response
 }
 
 /// A page for what has not come of it, and the log line that says why.

@@ -3,8 +3,7 @@
 //! What holds: a GET shows the step that is due and changes nothing; a POST takes it, once, and
 //! leads to a GET, so that reloading a page repeats nothing.
 
-use bytes::Bytes;
-use http::{HeaderValue, Method, Response, StatusCode, header};
+use http::StatusCode;
 use jiff::Timestamp;
 
 use super::flow::{self, MOST_RETURNS};
@@ -14,11 +13,11 @@ use super::page::{self, Page, Ticket, View};
 use super::redirect::login_path;
 use super::state::{Away, By, Code, Second, Start, State, Step, Using};
 use super::texts::Key;
-use super::{Answer, Desk, Trouble, link, member, see_other, step_up, trip, user};
+use super::{Answer, Desk, Trouble, callback, link, member, see_other, step_up, trip, user};
 use crate::access::authn::{Fresh, Proved};
 use crate::access::rejection::{self, Rejection};
 use crate::clock;
-use crate::config::{SameSite, Secret, SigninMethod, Vertical};
+use crate::config::{Secret, SigninMethod, Vertical};
 use crate::identity::Kind;
 use crate::proxy::cookies;
 use crate::stytch::types::SessionFacts;
@@ -359,7 +358,7 @@ pub(super) fn login_path_into(desk: &Desk<'_>, return_to: &str, organization: Op
 
 /// Signed in: both cookies, and on to where the person was going.
 fn arrive(desk: &Desk<'_>, id: &str, state: &State, signed_in: &SignedIn) -> Answer {
-    let mut response = onwards(desk, &desk.target(&state.return_to).location());
+    let mut response = callback::onwards(desk, &desk.target(&state.return_to).location());
     let headers = response.headers_mut();
     // What another person left behind must not stand beside the new session.
     desk.fresh.take();
@@ -376,22 +375,6 @@ fn arrive(desk: &Desk<'_>, id: &str, state: &State, signed_in: &SignedIn) -> Ans
     };
     desk.tell(Event::SignIn, who, signed_in.by);
     Answer::fine(response)
-}
-
-/// On to a place. Browsers keep cookies that are `SameSite=Strict` to themselves all along a way that
-/// began on another site, so there a page of this site takes the last step.
-fn onwards(desk: &Desk<'_>, location: &str) -> Response<Bytes> {
-    let strict = desk.config.session.cookies.same_site == SameSite::Strict;
-    if !strict || desk.parts.method == Method::POST {
-        return see_other(location);
-    }
-    let view = desk.view();
-    let page = view.end(Key::SignedIn, "", Some((location, Key::Continue)));
-    let mut response = view.answer(StatusCode::OK, &page, None);
-    if let Ok(refresh) = HeaderValue::try_from(format!("0; url={location}")) {
-        response.headers_mut().insert(header::REFRESH, refresh);
-    }
-    response
 }
 
 /// Used already, too old, another browser's, or the cookie was not kept.
