@@ -170,6 +170,9 @@ pub struct StepUp {
     pub email: Option<String>,
     pub phone: Option<String>,
     pub app: bool,
+    /// What leaves the gateway, as an organization's `allowed_auth_methods` name it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

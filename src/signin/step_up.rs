@@ -16,12 +16,12 @@ use super::refusal::why;
 use super::state::{By, Second, Start, State, Step, StepUp, Using};
 use super::target::Target;
 use super::texts::Key;
-use super::{Answer, Desk, Trouble, flow, member, see_other};
+use super::{Answer, Desk, Trouble, flow, member, see_other, trip};
 use crate::access::authn::Proved;
 use crate::access::authn::answer::Answer as Known;
 use crate::access::rejection::{Code, Rejection};
 use crate::config::{SigninMethod, Vertical};
-use crate::identity::{Identity, Profile};
+use crate::identity::{Identity, Profile, Session};
 use crate::stytch::Along;
 
 /// GET: what can be done about what a page asks for.
@@ -90,14 +90,60 @@ fn ways(desk: &Desk<'_>, identity: &Identity, needed: Needed) -> Option<StepUp> 
     let email = own.email.filter(|_| offers(SigninMethod::EmailOtp) && helps(own.email_kind));
     let phone = own.phone.filter(|_| (is_member || offers(SigninMethod::SmsOtp)) && helps("otp"));
     let app = own.app && helps("totp");
-    let given = [(email.is_some(), own.email_kind), (phone.is_some(), "otp"), (app, "totp")];
-    let gives = |kind: &str| given.iter().any(|(is_there, given)| *is_there && *given == kind);
-    let suffices = match &needed {
-        Needed::Factors(wanted) => wanted.iter().all(|kind| session.has_factor(kind) || gives(kind)),
-        Needed::Mfa | Needed::Recent => given.iter().any(|(is_there, _)| *is_there),
-    };
     let organization = identity.organization.as_ref().map(|organization| organization.id.clone());
-    suffices.then(|| StepUp { needed, subject: identity.subject.clone(), organization, email, phone, app })
+    let mut step = StepUp {
+        needed,
+        subject: identity.subject.clone(),
+        organization,
+        email,
+        phone,
+        app,
+        others: Vec::new(),
+    };
+    let mut given = Vec::new();
+    given.extend(step.email.is_some().then_some(own.email_kind));
+    given.extend(step.phone.is_some().then_some("otp"));
+    given.extend(step.app.then_some("totp"));
+    let others = others(desk, &step, session, profile);
+    given.extend(others.iter().map(|(_, kind)| *kind));
+    step.others = others.into_iter().map(|(method, _)| method).collect();
+    let suffices = match &step.needed {
+        Needed::Factors(wanted) => {
+            wanted.iter().all(|kind| session.has_factor(kind) || given.contains(&kind.as_str()))
+        }
+        Needed::Mfa | Needed::Recent => !given.is_empty(),
+    };
+    suffices.then_some(step)
+}
+
+/// The ways that leave the gateway and come back with what is needed: as an organization's
+/// `allowed_auth_methods` name them, with the type of factor that each gives.
+fn others(
+    desk: &Desk<'_>,
+    step: &StepUp,
+    session: &Session,
+    profile: &Profile,
+) -> Vec<(String, &'static str)> {
+    let organization = &profile.organization;
+    let connections = organization.get("sso_active_connections").and_then(Value::as_array);
+    let has_sso = connections.is_some_and(|connections| !connections.is_empty());
+    let providers = desk.signin.oauth_providers.iter().filter_map(|provider| provider.auth_method());
+    let all = [("sso", "sso"), ("magic_link", "magic_link")].into_iter();
+    let all = all.chain(providers.map(|method| (method, "oauth")));
+    let helping = all.filter(|(_, kind)| step.needed.is_met_by(kind, session));
+    helping
+        .filter(|(method, _)| has_sso || *method != "sso")
+        .filter(|(method, _)| allows(organization, "auth_methods", "allowed_auth_methods", method))
+        .filter(|(method, _)| {
+            let only = vec![(*method).to_owned()];
+            let offers = trip::offers(
+                desk,
+                &Start { organization: step.organization.clone(), only, ..Start::default() },
+            );
+            offers.link || !offers.providers.is_empty() || offers.sso == trip::Sso::Known
+        })
+        .map(|(method, kind)| (method.to_owned(), kind))
+        .collect()
 }
 
 /// What Stytch knows to be somebody's own.
@@ -164,8 +210,14 @@ pub(super) async fn take(desk: &Desk<'_>, step: &StepUp, form: &Fields<'_>) -> N
         ("app", Some(organization)) if step.app => {
             Next::Step(Step::Second(second(step, organization, Using::App)), None)
         }
+        ("other", _) if !step.others.is_empty() => Next::Step(Step::Start(elsewhere(step)), None),
         _ => Next::Stale,
     }
+}
+
+/// Where those ways begin that leave the gateway.
+fn elsewhere(step: &StepUp) -> Start {
+    Start { organization: step.organization.clone(), only: step.others.clone(), ..Start::default() }
 }
 
 async fn send(desk: &Desk<'_>, to: Option<&String>, by: By) -> Next {
@@ -207,6 +259,9 @@ impl View<'_> {
                     button name="action" value="sms" {
                         (self.spoken.filled(Key::StepUpSms, &[("phone", phone)]))
                     }
+                }
+                @if !step.others.is_empty() {
+                    button name="action" value="other" { (self.text(Key::StepUpOther)) }
                 }
                 @if step.app {
                     button name="action" value="app" { (self.text(Key::StepUpApp)) }

@@ -136,6 +136,7 @@ keys! {
     StepUpEmail = "step_up_email",
     StepUpSms = "step_up_sms",
     StepUpApp = "step_up_app",
+    StepUpOther = "step_up_other",
     StepUpEnd = "step_up_end",
     StepUpEndText = "step_up_end_text",
     StepUpOver = "step_up_over",

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::browser::Browser;
 use super::{MEMBERS, session, told};
-use crate::client::{Request, Response};
+use crate::client::Request;
 use crate::envoy::{Check, Envoy, values};
 use crate::forward_auth::{ASKED, Front};
 use crate::world::World;
@@ -56,11 +56,6 @@ allow.organizations = ["globex", "acme"]
 
 fn settings(more: &str) -> String {
     format!("{}{EXT_AUTHZ}{ASKED}{more}{ROUTES}", MEMBERS)
-}
-
-/// A navigation, as a proxy in front asks about it.
-async fn asks(world: &World, front: Front, method: &str, target: &str) -> Response {
-    front.asks(world, method, target).header("Accept", HTML).header("Host", "app.test").send().await
 }
 
 #[tokio::test]

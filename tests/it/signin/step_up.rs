@@ -6,7 +6,7 @@ use serde_json::json;
 use stytch_emulator::Fault;
 
 use super::browser::{Browser, Page};
-use super::{MEMBERS, USERS, session, told, with_app};
+use super::{MEMBERS, MEMBERS_AWAY, USERS, session, told, with_app};
 use crate::world::World;
 
 /// Routes that ask for more, under settings for sign-in.
@@ -57,9 +57,9 @@ async fn a_text_message_is_the_second_factor_that_was_missing() {
     let mut browser = signed_in(&world, "cho@acme.example", &["email_otp"]);
     let before = session(&world, &browser).await;
     let page = refused(&mut browser, "/mfa", "This page asks for a second factor").await;
-    assert!(page.text().contains("••• 23") && !page.text().contains("E-mail a code"), "{}", page.text());
+    assert!(page.text().contains("•••\u{a0}23") && !page.text().contains("E-mail a code"), "{}", page.text());
     assert!(world.emulator.outbox("+15005550123").is_empty(), "a GET sends nothing");
-    let page = browser.send(&page, &[("action", "sms")]).await.status(200).says("••• 23");
+    let page = browser.send(&page, &[("action", "sms")]).await.status(200).says("•••\u{a0}23");
     let page = browser.send(&page, &[("action", "code"), ("code", "000000")]).await.says("not right");
     let page = enter(&mut browser, &page, "+15005550123").await.status(200);
     assert_eq!(page.at, "/mfa");
@@ -137,6 +137,29 @@ async fn what_cannot_be_met_here_is_said() {
     assert!(browser.has_session(), "and nobody is signed out");
 }
 
+/// Also what leaves the gateway and comes back.
+#[tokio::test]
+async fn single_sign_on_is_the_factor_that_was_missing() {
+    let world = World::with(&asking(MEMBERS_AWAY, "")).await;
+    let mut browser = signed_in(&world, "ben@acme.example", &["email_otp"]);
+    let before = session(&world, &browser).await;
+    let page = refused(&mut browser, "/sso", "one more proof that it is you").await;
+    assert!(!page.text().contains("E-mail a code"), "that is there already: {}", page.text());
+    let page = browser.send(&page, &[("action", "other")]).await.says("Continue with single sign-on");
+    assert!(!page.text().contains("Continue with Google"), "{}", page.text());
+    let page = browser.trip(&page, &[("action", "sso")], "ben@acme.example").await.status(200);
+    assert_eq!(page.at, "/sso");
+    let after = session(&world, &browser).await;
+    assert_eq!(after["factors"], json!(["email_otp", "sso"]));
+    assert_eq!(after["session_id"], before["session_id"]);
+    // An organization without it does not offer it.
+    let mut gil = Browser::new(&world);
+    let minted = world.emulator.session("gil@globex.example").organization("globex").factors(["email_otp"]);
+    gil.holds(&minted.mint());
+    let link = gil.open("/sso").await.status(403).link("Sign in again");
+    gil.open(&link).await.status(403).says("This cannot be done here");
+}
+
 /// Nobody who finds a session lying about can make it pass by adding a phone.
 #[tokio::test]
 async fn nothing_is_added_to_an_account_on_this_way() {
@@ -152,7 +175,7 @@ async fn nothing_is_added_to_an_account_on_this_way() {
         let link = browser.open("/mfa").await.link("Sign in again");
         let page = browser.open(&link).await;
         let page = browser.send(&page, &[("action", "sms"), ("phone", "+447700900123")]).await;
-        page.says("••• 23");
+        page.says("•••\u{a0}23");
     }
     assert!(world.emulator.outbox("+447700900123").is_empty());
     assert!(world.emulator.outbox("ben@acme.example").is_empty());
@@ -265,7 +288,7 @@ async fn codes_to_a_users_address_and_phone_add_up() {
     let before = session(&world, &browser).await;
     age(&world, &mut browser, 3600).await;
     let page = refused(&mut browser, "/recent", "asks you to sign in again").await;
-    let page = page.says("E-mail a code to uma@example.com").says("••• 23");
+    let page = page.says("E-mail a code to uma@example.com").says("•••\u{a0}23");
     let page = browser.send(&page, &[("action", "sms")]).await;
     let page = enter(&mut browser, &page, "+447700900123").await.status(200);
     assert_eq!(page.at, "/recent");
