@@ -47,7 +47,7 @@ pub(crate) fn page(
     let location = way_on.location.to_str().unwrap_or_default();
     let body = html! {
         p { (text) }
-        p { a href=(location) { (link) } }
+        p { a.button href=(location) { (link) } }
         p.hint { code { (code.as_str()) } " · " code { (request_id) } }
     };
     view.answer(status, &Page { title: view.text(title).to_owned(), body }, None)

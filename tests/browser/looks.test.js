@@ -10,7 +10,7 @@ import { createRequire } from "node:module";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
 
-import { MEMBER_PAGES, USER_PAGES } from "./pages.js";
+import { AWAY_PAGES, MEMBER_PAGES, USER_PAGES } from "./pages.js";
 import { Scene } from "./scene.js";
 
 const SHOTS = path.join(import.meta.dirname, "shots");
@@ -22,7 +22,7 @@ const NARROW = { width: 320, height: 568 };
 const RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
 
 /** Pages that are not there any more when they are asked for again. */
-const ONCE = new Set(["another way to sign in", "no organization", "unavailable", "in circles", "signed out"]);
+const ONCE = new Set(["another way to sign in", "no organization", "unavailable", "in circles", "signed out", "link, elsewhere"]);
 
 async function findings(page) {
   const { violations, incomplete } = await page.evaluate((tags) => {
@@ -120,3 +120,5 @@ function every(settings, pages, suffix) {
 await rm(SHOTS, { recursive: true, force: true });
 every({ signin: 'brand.name = "Example"' }, MEMBER_PAGES, "of members");
 every({ vertical: "consumer", signin: 'methods = ["email_otp", "sms_otp"]' }, USER_PAGES, "of users");
+const METHODS = 'methods = ["email_otp", "magic_link", "oauth", "sso"]\noauth_providers = ["google", "microsoft"]';
+every({ away: true, signin: `brand.name = "Example"\n${METHODS}` }, AWAY_PAGES, "from which people leave");

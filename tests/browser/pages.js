@@ -156,3 +156,50 @@ export const USER_PAGES = {
     await person.open("/_stytch/session");
   },
 };
+
+export const AWAY_PAGES = {
+  "start, every way": (person) => person.open("/_stytch/login"),
+  "start, no single sign-on": async (person) => {
+    await person.open("/_stytch/login");
+    await submit(person, "organization", "globex");
+    await at(person, "#organization-error");
+  },
+  link: async (person) => {
+    await person.open("/_stytch/login");
+    await submit(person, "email", LONG, "link");
+    await at(person, "#link");
+  },
+  "link, wrong": async (person) => {
+    await person.open("/_stytch/login");
+    await submit(person, "email", "gil@globex.example", "link");
+    await submit(person, "link", "nonsense");
+    await at(person, "#link-error");
+  },
+  "link, elsewhere": async (person) => {
+    await person.open("/_stytch/login");
+    await submit(person, "email", "gil@globex.example", "link");
+    await at(person, "#link");
+    const link = await person.scene.link("gil@globex.example");
+    await person.forgets(/./);
+    await person.page.goto(link);
+  },
+  connections: async (person) => {
+    await person.open("/_stytch/login?organization=branches");
+    await click(person, "sso");
+    await at(person, "button[name=connection]");
+  },
+  "step up": async (person) => {
+    await person.hasSession({ email: "ben@acme.example", organization: "acme" });
+    await person.open("/twice/");
+  },
+  "step up, sign in": async (person) => {
+    await person.hasSession({ email: "ben@acme.example", organization: "acme" });
+    await person.open("/twice/");
+    await person.page.locator("a").click();
+    await at(person, "input:not([type=hidden])");
+  },
+  "another organization": async (person) => {
+    await person.hasSession({ email: "ana@acme.example", organization: "acme" });
+    await person.open("/org/globex/");
+  },
+};

@@ -19,8 +19,6 @@ const PATIENCE = 20_000;
 
 /** Sign-in with the limits on one address out of the way. */
 const SETTINGS = `
-[server]
-listen = "127.0.0.1:0"
 [admin]
 listen = "127.0.0.1:0"
 [telemetry]
@@ -28,6 +26,12 @@ access_log = "off"
 [rate_limit]
 sign_in = "off"
 failures = "off"
+`;
+const MEMBERS_ROUTES = `
+[[routes]]
+path = "/org/{org}/*"
+upstream = "app"
+allow.organizations = ["{org}"]
 `;
 const ROUTES = `
 [[routes]]
@@ -37,6 +41,10 @@ upstream = "app"
 path = "/admin/*"
 upstream = "app"
 allow.roles = ["admin"]
+[[routes]]
+path = "/twice/*"
+upstream = "app"
+allow.mfa = true
 [[routes]]
 path = "/scripts-only/*"
 upstream = "app"
@@ -52,9 +60,7 @@ auth = "none"
 `;
 
 /** Where Chromium itself goes, whoever uses it. */
-const ITS_OWN = ["google.com", "googleapis.com", "gvt1.com", "gstatic.com"]
-  .map((name) => `MAP *.${name} ~NOTFOUND`)
-  .join(", ");
+const ITS_OWN = ["google.com", "googleapis.com", "gvt1.com", "gstatic.com"].map((name) => `MAP *.${name} ~NOTFOUND`);
 
 /** Starts a program and resolves with it and the line it was waited for. */
 async function started(program, args, wanted, stream, environment = {}) {
@@ -94,6 +100,14 @@ async function listening(server) {
   return server.address().port;
 }
 
+/** Where nobody listens, a moment later. */
+async function freePort() {
+  const server = createTcpServer();
+  const port = await listening(server);
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
 /** Shows on a page what it was told about its caller. */
 function application() {
   return createServer((request, response) => {
@@ -127,11 +141,14 @@ function tripwire() {
 }
 
 export class Scene {
-  /** `vertical` is "b2b" or "consumer"; `signin` and `more` are TOML, the latter whole tables. */
-  static async start({ vertical = "b2b", signin = "", more = "" } = {}) {
+  /**
+   * `vertical` is "b2b" or "consumer"; `signin` and `more` are TOML, the latter whole tables. With `away`
+   * people can sign in at providers, whose part the emulator plays, too.
+   */
+  static async start({ vertical = "b2b", signin = "", more = "", away = false } = {}) {
     const scene = new Scene();
     try {
-      await scene.#start(vertical, signin, more);
+      await scene.#start(vertical, signin, more, away);
     } catch (error) {
       await scene.end();
       throw error;
@@ -139,7 +156,7 @@ export class Scene {
     return scene;
   }
 
-  async #start(vertical, signin, more) {
+  async #start(vertical, signin, more, away) {
     this.directory = await mkdtemp(path.join(tmpdir(), "stytch-gateway-browser-"));
     /** Whoever may be signed in without further ado. */
     this.anybody =
@@ -160,14 +177,18 @@ export class Scene {
     );
     this.stytch = environment.STYTCH_GATEWAY_STYTCH__API_URL;
     const config = path.join(this.directory, "gateway.toml");
-    const nowhere = createTcpServer();
-    const closed = await listening(nowhere);
-    await new Promise((resolve) => nowhere.close(resolve));
+    const [closed, own] = [await freePort(), away ? await freePort() : 0];
+    /** Where browsers may go besides the gateway. */
+    this.providers = away ? this.stytch : undefined;
     await writeFile(
       config,
       `${SETTINGS}
+[server]
+listen = "127.0.0.1:${own}"
+${away ? `public_url = "http://localhost:${own}"` : ""}
 [stytch]
 vertical = "${vertical}"
+${away ? `public_token = "${environment.STYTCH_PUBLIC_TOKEN}"` : ""}
 [signin]
 enabled = true
 ${signin}
@@ -176,16 +197,17 @@ ${more}
 url = "http://127.0.0.1:${port}"
 [upstreams.nowhere]
 url = "http://127.0.0.1:${closed}"
-${ROUTES}`,
+${ROUTES}${vertical === "b2b" ? MEMBERS_ROUTES : ""}`,
     );
     const gateway = await started("stytch-gateway", ["run", "-c", config], '"serving"', "stderr", environment);
     this.gatewayProcess = gateway.child;
     this.port = Number(/"listen":"[^"]*:(\d+)"/.exec(gateway.lines.at(-1))[1]);
     this.origin = `http://localhost:${this.port}`;
+    const open = ["localhost", "*.localhost", ...(away ? ["127.0.0.1"] : [])].map((host) => `EXCLUDE ${host}`);
     this.browser = await chromium.launch({
       executablePath: CHROMIUM,
       chromiumSandbox: process.getuid() !== 0,
-      args: [`--host-resolver-rules=${ITS_OWN}, MAP * 127.0.0.1:${trip}, EXCLUDE localhost, EXCLUDE *.localhost`],
+      args: [`--host-resolver-rules=${[...ITS_OWN, `MAP * 127.0.0.1:${trip}`, ...open].join(", ")}`],
     });
     await this.#ready();
   }
@@ -237,10 +259,19 @@ ${ROUTES}`,
   }
 
   /** The newest code that was sent there. */
-  async code(to) {
+  code(to) {
+    return this.#sent(to, "code");
+  }
+
+  /** The newest link. */
+  link(to) {
+    return this.#sent(to, "url");
+  }
+
+  async #sent(to, what) {
     const [newest] = await this.#emulator(`outbox?to=${encodeURIComponent(to)}`);
-    assert.ok(newest?.code, `no code for ${to}`);
-    return newest.code;
+    assert.ok(newest?.[what], `no ${what} for ${to}`);
+    return newest[what];
   }
 
   /** A browser of its own, and who sits before it. Without a `locale` a test may choose languages itself. */
@@ -267,7 +298,7 @@ class Person {
     page.on("pageerror", (error) => this.complaints.push(String(error)));
     page.on("request", (request) => {
       const url = new URL(request.url());
-      if (url.protocol !== "data:" && url.origin !== scene.origin) this.strayed.push(request.url());
+      if (url.protocol !== "data:" && ![scene.origin, scene.providers].includes(url.origin)) this.strayed.push(request.url());
     });
   }
 
