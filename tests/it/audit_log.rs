@@ -39,7 +39,7 @@ async fn who_signed_in_and_out() {
     assert_eq!(signed_in["member_id"].as_str(), member.as_deref());
     assert_eq!(signed_in["organization_id"].as_str(), world.emulator.organization_id("acme").as_deref());
     let told = ["detail", "route", "host", "method", "path", "kind", "client"].map(|name| &signed_in[name]);
-    assert_eq!(told, ["email_otp", "_login", "app.test", "POST", "/_stytch/login", "session", "127.0.0.1"]);
+    assert_eq!(told, ["discovery", "_login", "app.test", "POST", "/_stytch/login", "session", "127.0.0.1"]);
     let signed_out = world.audited("sign_out", 1).await.remove(0);
     assert_eq!(signed_out["detail"], "revoked");
     assert_eq!(signed_out["session_id"], signed_in["session_id"]);
