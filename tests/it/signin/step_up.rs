@@ -223,7 +223,7 @@ async fn an_outage_is_no_end() {
     let link = browser.open("/mfa").await.link("Sign in again");
     world.emulator.fault(Fault { status: Some(503), ..Fault::on("/v1/b2b/sessions/authenticate") });
     let page = browser.open(&link).await.status(503).says("cannot be reached");
-    assert_eq!(page.link("Start again"), link);
+    assert_eq!(page.link("Try again"), link);
     world.emulator.clear_faults();
     browser.open(&link).await.status(200).says("second factor");
     assert!(browser.has_session());
