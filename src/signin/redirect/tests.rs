@@ -1,3 +1,5 @@
+//! Where a refusal leads.
+
 use std::sync::Arc;
 
 use http::{HeaderMap, Method};
