@@ -137,9 +137,9 @@ impl Scrape {
             self.0.sum(|worker| &worker.tls_handshakes[position])
         })?;
         let mut family = out.gauge(
-            "tls_certificate_expires",
+            "tls_certificate_expires_seconds",
             "Unix time at which a certificate shown to clients ends, by its file.",
-            Some(&Unit::Seconds),
+            None,
         )?;
         for (file, ends) in held(&self.0.certificates).iter() {
             family.encode_family(&[("certificate", file.as_str())])?.encode_gauge(ends)?;

@@ -19,8 +19,8 @@ pub(in crate::config) struct ServerTls {
     pub(in crate::config) certificates: Vec<Certificate>,
     /// The authorities that client certificates must come from, a PEM file. By default none are asked for.
     pub(in crate::config) client_ca: Option<String>,
-    /// The oldest version of TLS to accept. By default `"1.2"`.
-    pub(in crate::config) min_version: Option<TlsVersion>,
+    /// The oldest version of TLS to accept.
+    pub(in crate::config) min_version: TlsVersion,
 }
 
 /// A certificate and its key.
@@ -28,14 +28,15 @@ pub(in crate::config) struct ServerTls {
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Certificate {
     /// The certificate chain, a PEM file.
-    pub(in crate::config) cert: String,
+    pub(in crate::config) cert: Option<String>,
     /// Its private key, a PEM file.
-    pub(in crate::config) key: String,
+    pub(in crate::config) key: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub(in crate::config) enum TlsVersion {
+    #[default]
     #[serde(rename = "1.2")]
     Tls12,
     #[serde(rename = "1.3")]

@@ -257,6 +257,31 @@ fn of_sessions() {
 }
 
 #[test]
+fn of_tls() {
+    each_tells(
+        "[server.tls]",
+        &[
+            (
+                "listen = \"127.0.0.1:1\"",
+                "server.tls.cert: missing; name the PEM file of the certificate chain",
+            ),
+            (
+                "listen = \"127.0.0.1:1\"\ncert = \"/x\"",
+                "server.tls.key: missing; name the PEM file of the certificate's key",
+            ),
+            (
+                "listen = \"127.0.0.1:1\"\nkey = \"/x\"",
+                "server.tls.cert: missing; name the PEM file of the key's certificate",
+            ),
+            (
+                "listen = \"127.0.0.1:1\"\ncertificates = [{ cert = \"/x\" }]",
+                "server.tls.certificates[0].key: missing; name a PEM file",
+            ),
+        ],
+    );
+}
+
+#[test]
 fn of_identity_headers() {
     each_tells(
         "[identity.headers]",
@@ -264,6 +289,14 @@ fn of_identity_headers() {
             (
                 "Host = \"{session.id}\"",
                 "identity.headers.Host: \"Host\" cannot carry identity: it says where the request goes",
+            ),
+            (
+                "X = \"{client_certificate.subject}\"",
+                "identity.headers: x tells of client certificates, which are asked for only with server.tls.client_ca",
+            ),
+            (
+                "X = \"{client_certificate.subjekt}\"",
+                "identity.headers.X: a client certificate has no `subjekt`; write `client_certificate.subject` (known: subject, common_name, dns_names, uris, email_addresses, serial, fingerprint)",
             ),
             (
                 "Transfer_Encoding = \"x\"",

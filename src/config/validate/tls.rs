@@ -35,8 +35,8 @@ pub(super) fn tls(raw: &raw::ServerTls, plain: &[Listen], findings: &mut Finding
         None => None,
     };
     let min_version = match raw.min_version {
-        None | Some(raw::TlsVersion::Tls12) => TlsVersion::Tls12,
-        Some(raw::TlsVersion::Tls13) => TlsVersion::Tls13,
+        raw::TlsVersion::Tls12 => TlsVersion::Tls12,
+        raw::TlsVersion::Tls13 => TlsVersion::Tls13,
     };
     Some(ServerTls { listen: listen?, certificates: certificates?, client_ca, min_version })
 }
@@ -66,12 +66,12 @@ fn certificates(raw: &raw::ServerTls, key: &KeyPath, findings: &mut Findings) ->
     for (index, pair) in raw.certificates.iter().enumerate() {
         let key = key.key("certificates").index(index);
         for (name, value) in [("cert", &pair.cert), ("key", &pair.key)] {
-            if value.is_empty() {
+            if value.is_none() {
                 findings.problems.missing(&key.key(name), "missing; name a PEM file");
             }
         }
-        if !pair.cert.is_empty() && !pair.key.is_empty() {
-            pairs.push((&pair.cert, &pair.key, key));
+        if let (Some(cert), Some(own_key)) = (&pair.cert, &pair.key) {
+            pairs.push((cert, own_key, key));
         }
     }
     let read: Vec<_> =
