@@ -15,10 +15,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use self::control::Control;
 use self::reload::Watched;
+use self::workers::Starting;
 use crate::admin::{self, Admin};
 use crate::clock;
 use crate::config::{self, Config, Loaded};
-use crate::ext_authz::Health;
 use crate::metrics::Metrics;
 use crate::proxy::ids::Via;
 use crate::readiness::{Pending, Readiness};
@@ -27,7 +27,7 @@ use crate::server::gauge::Gauge;
 use crate::server::inherited::Inherited;
 use crate::server::listener::{Bound, Sources};
 use crate::server::tls;
-use crate::server::worker::{self, Orders, Phase, Protocol, Transport};
+use crate::server::worker::{Orders, Phase, Transport};
 use crate::telemetry::Logs;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::audit_log::{self, AuditLog, Event};
@@ -36,6 +36,7 @@ pub(crate) mod control;
 mod manager;
 pub mod reload;
 pub mod signals;
+mod workers;
 
 const COMMANDS: usize = 8;
 /// What readiness waits for until requests are served.
@@ -235,7 +236,7 @@ impl App {
         let (ext_authz, address) = self.ext_authz.unzip();
         addresses.extend(address.map(|address| format!("ext_authz {address}")));
         let workers =
-            start_workers(self.sockets, ext_authz, &self.readiness, starting).map_err(StartError::Thread)?;
+            workers::start(self.sockets, ext_authz, &self.readiness, starting).map_err(StartError::Thread)?;
         drop(receiver);
         self.starting.done();
         let status = Arc::new(admin::Status::new(Arc::clone(&self.metrics), self.readiness.clone()));
@@ -272,71 +273,6 @@ impl App {
         audit_log.finish(LOG_PATIENCE);
         Ok(())
     }
-}
-
-/// What a worker's thread is started with.
-struct Starting {
-    sockets: Vec<(Bound, Transport)>,
-    orders: watch::Receiver<Orders>,
-    access_log: crate::telemetry::access_log::Lines,
-    audit_log: audit_log::Lines,
-    metrics: Arc<Metrics>,
-    index: usize,
-    via: Arc<Via>,
-    gauge: Arc<Gauge>,
-    /// For the worker that answers Envoy, which asks about it.
-    readiness: Option<Readiness>,
-}
-
-/// Starts a thread for each worker, and one more for Envoy.
-fn start_workers(
-    sockets: Vec<Vec<(Bound, Transport)>>,
-    ext_authz: Option<Bound>,
-    readiness: &Readiness,
-    starting: impl Fn(usize, Vec<(Bound, Transport)>) -> Starting,
-) -> io::Result<Vec<JoinHandle<()>>> {
-    let mut workers = Vec::new();
-    for (index, sockets) in sockets.into_iter().enumerate() {
-        workers.push(start_worker(format!("worker-{index}"), starting(index, sockets))?);
-    }
-    if let Some(socket) = ext_authz {
-        let parts = starting(workers.len(), vec![(socket, Transport::Plain)]);
-        // Clients of the proxy cannot take Envoy's places.
-        let parts = Starting { gauge: Arc::default(), readiness: Some(readiness.clone()), ..parts };
-        workers.push(start_worker("ext-authz".to_owned(), parts)?);
-    }
-    Ok(workers)
-}
-
-fn start_worker(name: String, parts: Starting) -> io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(name).spawn(move || {
-        let served = runtime().and_then(|runtime| {
-            runtime.block_on(async move {
-                let drive = |(socket, transport): (Bound, _)| Ok((socket.drive()?, transport));
-                let listeners: io::Result<_> = parts.sockets.into_iter().map(drive).collect();
-                let protocol = match parts.readiness {
-                    Some(readiness) => Protocol::ExtAuthz(Health::follow(readiness).await),
-                    None => Protocol::Http,
-                };
-                worker::run(worker::Parts {
-                    protocol,
-                    listeners: listeners?,
-                    orders: parts.orders,
-                    lines: parts.access_log,
-                    audit: parts.audit_log,
-                    metrics: parts.metrics.worker(parts.index),
-                    all_metrics: parts.metrics,
-                    via: parts.via,
-                    gauge: parts.gauge,
-                })
-                .await;
-                Ok(())
-            })
-        });
-        if let Err(error) = served {
-            tracing::error!(%error, "a worker could not serve");
-        }
-    })
 }
 
 pub(crate) fn runtime() -> io::Result<LocalRuntime> {

@@ -6,14 +6,16 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Context, Waker};
 
+pub use self::cut::{Cut, Found};
+use self::cut::{SLOW, STUCK};
 use super::framing::{Framing, Malformed};
 use super::tls::Secured;
-use crate::access::rejection::Code;
 use crate::clock::{TICK, Ticks};
-use crate::metrics::StreamEnd;
 use crate::proxy::lasting::Lasting;
 use crate::proxy::tunnel;
 use crate::site::Site;
+
+mod cut;
 
 /// Why a connection is to be ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,38 +30,8 @@ pub enum End {
 /// WebSocket its last frame, and one that was not answered yet its answer.
 const LAST_WORDS: Ticks = 30;
 
-/// Why a request that was let pass is cut short.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cut {
-    pub why: StreamEnd,
-    /// What a request that comes now would be told; none where it would pass.
-    pub code: Option<Code>,
-    /// For the log.
-    pub reason: &'static str,
-}
-
 /// How long a client must have been waited for before its pace is judged.
 const PACE_MEASURED_OVER: Ticks = 300;
-
-const SLOW: Cut = Cut {
-    why: StreamEnd::Slow,
-    code: Some(Code::RequestTimeout),
-    reason: "the client sends or reads too slowly",
-};
-
-const STUCK: Cut = Cut {
-    why: StreamEnd::Idle,
-    code: Some(Code::UpstreamTimeout),
-    reason: "nothing came or went within timeouts.idle",
-};
-
-/// What a sweep found that is to be counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
-    SlowHead,
-    /// A request to be cut short.
-    Stuck(Cut),
-}
 
 /// Shared by the connection's task, its IO and the request it is serving.
 pub struct Record {
