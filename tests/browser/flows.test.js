@@ -117,6 +117,25 @@ for (const scripts of [true, false]) {
       await gil.sees("Sign in to Example");
     });
 
+    play("a session gets the factor that a page asks for", async (cho) => {
+      await cho.hasSession({ email: "cho@acme.example", organization: "acme", factors: ["email_otp"] });
+      await cho.open("/twice/x");
+      await cho.sees("One more step is needed");
+      await cho.page.getByRole("link", { name: "Sign in again" }).click();
+      await cho.page.getByRole("button", { name: "23" }).click();
+      await cho.page.getByLabel("Code", { exact: true }).waitFor();
+      await cho.enterCodeOf("+15005550123");
+      assert.equal((await cho.arrives()).url, "/twice/x");
+    });
+
+    play("a page of another organization leads there", async (ana) => {
+      await ana.hasSession({ email: "ana@acme.example", organization: "acme" });
+      await ana.open("/org/globex/");
+      await ana.page.getByRole("link", { name: "Switch to globex" }).click();
+      await ana.press("Globex Corporation");
+      assert.equal((await ana.arrives()).url, "/org/globex/");
+    });
+
     play("out again", async (gil) => {
       await gil.hasSession({ email: "gil@globex.example", organization: "globex" });
       await gil.open("/reports");

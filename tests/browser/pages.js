@@ -192,11 +192,24 @@ export const AWAY_PAGES = {
     await person.hasSession({ email: "ben@acme.example", organization: "acme" });
     await person.open("/twice/");
   },
-  "step up, sign in": async (person) => {
+  "step up, how": async (person) => {
+    await person.hasSession({ email: "cho@acme.example", organization: "acme", factors: ["email_otp"] });
+    await person.open("/twice/");
+    await person.page.locator("a").click();
+    await at(person, 'button[value="sms"]');
+  },
+  "step up, code": async (person) => {
+    await person.hasSession({ email: "cho@acme.example", organization: "acme", factors: ["email_otp"] });
+    await person.open("/twice/");
+    await person.page.locator("a").click();
+    await click(person, "sms");
+    await at(person, "#code");
+  },
+  "step up, no way": async (person) => {
     await person.hasSession({ email: "ben@acme.example", organization: "acme" });
     await person.open("/twice/");
     await person.page.locator("a").click();
-    await at(person, "input:not([type=hidden])");
+    await at(person, "button");
   },
   "another organization": async (person) => {
     await person.hasSession({ email: "ana@acme.example", organization: "acme" });

@@ -62,7 +62,7 @@ auth = "none"
 /** Where Chromium itself goes, whoever uses it. */
 const ITS_OWN = ["google.com", "googleapis.com", "gvt1.com", "gstatic.com"].map((name) => `MAP *.${name} ~NOTFOUND`);
 
-/** Starts a program and resolves with it and the line it was waited for. */
+/** Starts a program and resolves with it, the line it was waited for, and all lines so far. */
 async function started(program, args, wanted, stream, environment = {}) {
   const child = spawn(path.join(BUILT, program), args, {
     env: { ...process.env, ...environment },
@@ -72,18 +72,17 @@ async function started(program, args, wanted, stream, environment = {}) {
   const found = new Promise((resolve, reject) => {
     createInterface(child[stream]).on("line", (line) => {
       lines.push(line);
-      if (line.includes(wanted)) resolve();
+      if (line.includes(wanted)) resolve(line);
     });
     child.once("exit", () => reject(new Error(`${program} ended: ${lines.join("\n")}`)));
     setTimeout(() => reject(new Error(`${program} did not start: ${lines.join("\n")}`)), PATIENCE).unref();
   });
   try {
-    await found;
+    return { child, line: await found, lines };
   } catch (error) {
     child.kill("SIGKILL");
     throw error;
   }
-  return { child, lines };
 }
 
 async function stopped(child) {
@@ -201,7 +200,7 @@ ${ROUTES}${vertical === "b2b" ? MEMBERS_ROUTES : ""}`,
     );
     const gateway = await started("stytch-gateway", ["run", "-c", config], '"serving"', "stderr", environment);
     this.gatewayProcess = gateway.child;
-    this.port = Number(/"listen":"[^"]*:(\d+)"/.exec(gateway.lines.at(-1))[1]);
+    this.port = Number(/"listen":"[^"]*:(\d+)"/.exec(gateway.line)[1]);
     this.origin = `http://localhost:${this.port}`;
     const open = ["localhost", "*.localhost", ...(away ? ["127.0.0.1"] : [])].map((host) => `EXCLUDE ${host}`);
     this.browser = await chromium.launch({
