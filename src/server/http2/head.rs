@@ -35,7 +35,8 @@ pub(super) fn translate(parts: &mut Parts, limits: &Limits, scratch: &mut Vec<u8
     let Some(target) = parts.uri.path_and_query().cloned() else { return no("the request has no path") };
     judge(&parts.method, &target, &parts.headers, limits, scratch)?;
     parts.uri = Uri::from(target);
-    Ok(())
+    // What was nothing but a fragment is empty by now, and reads as a slash only until here.
+    if parts.uri.path().is_empty() { no("the request has no path") } else { Ok(()) }
 }
 
 /// RFC 9113 section 8.3.1.
@@ -89,7 +90,7 @@ fn judge(
     let mut framing = Framing::new(limits.header_bytes, limits.headers);
     let judged = framing.judge(scratch);
     match judged.stop {
-        Stop::None if framing.messages() == 1 => Ok(()),
+        Stop::None if framing.messages() == 1 && !framing.is_held() => Ok(()),
         Stop::Malformed(why) => Err(why.rejection()),
         Stop::None | Stop::Hold => no("the head is not one of HTTP/1.1"),
     }
@@ -164,7 +165,8 @@ mod tests {
                 Code::HeaderTooLarge,
             ),
         ] {
-            let refused = translated("https://app.test/", headers).map(|_| ()).unwrap_err();
+            let refused = translated("https://app.test/", headers).map(|_| ());
+            let refused = refused.expect_err(&format!("{headers:?}"));
             assert_eq!(refused.code, code, "{headers:?}");
         }
     }

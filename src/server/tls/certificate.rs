@@ -280,7 +280,8 @@ mod tests {
             params.subject_alt_names.push(SanType::URI("spiffe://acme.test/svc".try_into().unwrap()));
         });
         let says = ClientCertificate::read(certificate.der()).unwrap().says;
-        assert_eq!(says["subject"], "CN=\\ svc\\,CN\\=admin#\\\",O=Acme\\, Inc.");
+        // The last name of the certificate comes first (RFC 4514 section 2.1).
+        assert_eq!(says["subject"], "O=Acme\\, Inc.,CN=\\ svc\\,CN\\=admin#\\\"");
         assert_eq!(says["common_name"], " svc,CN=admin#\"");
         assert_eq!(says["uris"][0], "spiffe://acme.test/svc");
         assert_eq!(says["dns_names"][0], "App.test");
