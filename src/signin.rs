@@ -44,6 +44,7 @@ use crate::stytch::{self, Client, Error};
 use crate::telemetry::audit_log::{Event, Told, Who};
 
 mod callback;
+mod enrolment;
 mod flow;
 mod form;
 mod link;

@@ -11,9 +11,9 @@ use super::form::{self, Fields};
 use super::needed::Needed;
 use super::page::{self, Page, Ticket, View};
 use super::redirect::login_path;
-use super::state::{Away, By, Code, Second, Start, State, Step, Using};
+use super::state::{Away, By, Code, Keep, Left, Second, Start, State, Step, Using};
 use super::texts::Key;
-use super::{Answer, Desk, Trouble, callback, link, member, see_other, step_up, trip, user};
+use super::{Answer, Desk, Trouble, callback, enrolment, link, member, see_other, step_up, trip, user};
 use crate::access::authn::{Fresh, Proved};
 use crate::access::rejection::{self, Rejection};
 use crate::clock;
@@ -38,6 +38,8 @@ pub(super) enum Next {
     /// The way ends here, with a title and a text.
     End(Key, String),
     In(Box<SignedIn>),
+    /// Signed in before, and whatever was to be shown has been seen.
+    On,
     /// Nothing has come of it, and it can be taken again.
     Again(Trouble),
     /// The form does not belong to the step.
@@ -52,6 +54,8 @@ pub(super) struct SignedIn {
     pub(super) session_id: String,
     /// For the audit log.
     pub(super) by: &'static str,
+    /// What is shown before the person goes on.
+    pub(super) first: Option<Step>,
 }
 
 impl SignedIn {
@@ -67,7 +71,7 @@ impl SignedIn {
         let SessionFacts { session_id, expires_at } = session.unwrap_or_default();
         let expires_at = expires_at.and_then(|at| at.parse::<Timestamp>().ok()).map(Timestamp::as_second);
         let fresh = Fresh { session_token: Secret::new(token), session_jwt: Secret::new(jwt), expires_at };
-        Some(Box::new(Self { fresh, subject, organization, session_id, by }))
+        Some(Box::new(Self { fresh, subject, organization, session_id, by, first: None }))
     }
 }
 
@@ -167,6 +171,13 @@ pub(super) async fn render(desk: &Desk<'_>, id: &str, state: &State) -> Result<A
         },
         Step::Second(second) => second_page(&view, ticket, second, state.notice),
         Step::StepUp(step) => view.step_up(ticket, step),
+        Step::Keep(Keep { member, .. }) | Step::Left(Left { member, .. })
+            if enrolment::who_is_here(desk, member).await?.is_none() =>
+        {
+            return Ok(stale(desk, &state.return_to));
+        }
+        Step::Keep(keep) => view.keep_codes(ticket, &keep.codes),
+        Step::Left(left) => view.codes_left(ticket, left.count, state.notice),
         Step::Switch => return Ok(stale(desk, &state.return_to)),
     };
     Ok(with_target(desk, state, &page))
@@ -214,17 +225,20 @@ fn start_page(desk: &Desk<'_>, view: &View<'_>, ticket: Ticket<'_>, start: &Star
 }
 
 fn second_page(view: &View<'_>, ticket: Ticket<'_>, second: &Second, notice: Option<Key>) -> Page {
-    if second.using == Using::Enrol {
-        return view.enrol(ticket, notice);
+    let enrolling = second.enrolling.as_ref();
+    let (may_phone, may_app) = enrolling.map_or((false, false), |it| (it.phone, it.app));
+    if let (Using::NewApp, Some(setup)) = (second.using, enrolling.and_then(|it| it.setup.as_ref())) {
+        return view.set_up_app(ticket, setup, may_phone, notice);
     }
     let phone = second.phone.as_deref().map(form::covered);
     let using = match second.using {
         Using::Sms if second.sent_at.is_none() => page::Using::SmsUnsent,
-        Using::Sms | Using::Enrol => page::Using::Sms,
+        Using::Sms => page::Using::Sms,
         Using::App => page::Using::App,
         Using::RecoveryCode => page::Using::RecoveryCode,
+        Using::Enrol | Using::NewApp => return view.enrol(ticket, may_phone, may_app, notice),
     };
-    let shown = page::Second { using, phone: phone.as_deref(), app: second.app };
+    let shown = page::Second { using, phone: phone.as_deref(), app: second.app, other: may_phone && may_app };
     view.second(ticket, &shown, notice)
 }
 
@@ -257,6 +271,8 @@ pub(super) async fn take(desk: &Desk<'_>, form: &Fields<'_>) -> Result<Answer, R
         }
         (Step::Second(second), _) => member::second(desk, second, form).await,
         (Step::StepUp(step), _) => step_up::take(desk, step, form).await,
+        (Step::Keep(_) | Step::Left(_), "on") => Next::On,
+        (Step::Left(left), "new_codes") => enrolment::rotate(desk, left).await?,
         _ => Next::Stale,
     };
     Ok(go_on(desk, form.text("flow"), &state, next))
@@ -331,6 +347,12 @@ pub(super) fn go_on(desk: &Desk<'_>, id: &str, state: &State, next: Next) -> Ans
             answer
         }
         Next::In(signed_in) => arrive(desk, id, state, &signed_in),
+        Next::On => {
+            let mut response = see_other(&desk.target(&state.return_to).location());
+            flow::end(desk, id, response.headers_mut());
+            flow::note_return(desk, response.headers_mut());
+            Answer::fine(response)
+        }
         Next::Again(trouble) => {
             let next = State::new(state.return_to.clone(), state.step.clone());
             let mut answer = again(desk, &step_path(desk, id), trouble);
@@ -356,16 +378,25 @@ pub(super) fn login_path_into(desk: &Desk<'_>, return_to: &str, organization: Op
     }
 }
 
-/// Signed in: both cookies, and on to where the person was going.
+/// Signed in: both cookies, and on to where the person was going, or to what is shown first.
 fn arrive(desk: &Desk<'_>, id: &str, state: &State, signed_in: &SignedIn) -> Answer {
-    let mut response = callback::onwards(desk, &desk.target(&state.return_to).location());
+    let first = signed_in.first.clone().map(|step| State::new(state.return_to.clone(), step));
+    let mut response = match first {
+        Some(_) => see_other(&step_path(desk, id)),
+        None => callback::onwards(desk, &desk.target(&state.return_to).location()),
+    };
     let headers = response.headers_mut();
     // What another person left behind must not stand beside the new session.
     desk.fresh.take();
     desk.refused.set(None);
     cookies::replace(&desk.config.session, &signed_in.fresh, headers);
-    flow::end(desk, id, headers);
-    flow::note_return(desk, headers);
+    match first {
+        Some(first) => drop(flow::keep(desk, id, &first, headers)),
+        None => {
+            flow::end(desk, id, headers);
+            flow::note_return(desk, headers);
+        }
+    }
     let who = Who {
         kind: Some(Kind::Session.as_str()),
         subject: Some(signed_in.subject.clone()),

@@ -2,9 +2,9 @@
 
 use super::form::{self, Fields};
 use super::login::{MAX_FAILURES, Next, RESEND_AFTER, SignedIn};
-use super::state::{Second, Start, Step, Using};
+use super::state::{Enrolment, Second, Start, Step, Using};
 use super::texts::Key;
-use super::{Desk, Trouble, step_up, trip};
+use super::{Desk, Trouble, enrolment, step_up, trip};
 use crate::stytch::types::{Discovered, MemberLogin, MfaRequired, Named};
 use crate::stytch::{Credential, MemberStep, Proof};
 use crate::telemetry::audit_log::Event;
@@ -124,11 +124,13 @@ pub(super) fn after(desk: &Desk<'_>, login: MemberLogin, by: &'static str) -> Ne
         return another_method(desk, start, &organization.organization_name);
     }
     let Some(required) = login.mfa_required else { return Next::Stale };
+    let (takes_phones, takes_apps) = (takes(&organization, "sms_otp"), takes(&organization, "totp"));
     let options = required.member_options.as_ref();
-    let phone = options.and_then(|options| options.mfa_phone_number.clone());
-    let app = options.is_some_and(|options| options.totp_registration_id.is_some());
-    let enrolling = phone.is_none() && !app;
-    if enrolling && !takes_phones(&organization) {
+    let phone = options.and_then(|options| options.mfa_phone_number.clone()).filter(|_| takes_phones);
+    let app = takes_apps && options.is_some_and(|options| options.totp_registration_id.is_some());
+    let lacking = phone.is_none() && !app;
+    let enrolling = lacking.then_some(Enrolment { phone: takes_phones, app: takes_apps, setup: None });
+    if enrolling.is_some() && !takes_phones && !takes_apps {
         let name = organization.organization_name;
         return Next::End(Key::Enrol, desk.spoken.filled(Key::EnrolText, &[("organization", &name)]));
     }
@@ -136,7 +138,7 @@ pub(super) fn after(desk: &Desk<'_>, login: MemberLogin, by: &'static str) -> Ne
         intermediate: Some(intermediate),
         organization: organization.organization_id,
         member: login.member_id,
-        using: if enrolling { Using::Enrol } else { first_choice(&required, app) },
+        using: if lacking { Using::Enrol } else { first_choice(&required, phone.is_some(), app) },
         enrolling,
         sent_at: was_texted(&required).then(crate::clock::unix_millis),
         phone,
@@ -146,9 +148,10 @@ pub(super) fn after(desk: &Desk<'_>, login: MemberLogin, by: &'static str) -> Ne
     Next::Step(Step::Second(second), None)
 }
 
-fn takes_phones(organization: &Named) -> bool {
+/// Whether an organization takes this second factor, as Stytch names it.
+fn takes(organization: &Named, method: &str) -> bool {
     organization.mfa_methods != "RESTRICTED"
-        || organization.allowed_mfa_methods.iter().any(|method| method == "sms_otp")
+        || organization.allowed_mfa_methods.iter().any(|allowed| allowed == method)
 }
 
 fn was_texted(required: &MfaRequired) -> bool {
@@ -156,8 +159,8 @@ fn was_texted(required: &MfaRequired) -> bool {
 }
 
 /// The text message that is on its way already, else the app, which needs none.
-fn first_choice(required: &MfaRequired, app: bool) -> Using {
-    if app && !was_texted(required) { Using::App } else { Using::Sms }
+fn first_choice(required: &MfaRequired, phone: bool, app: bool) -> Using {
+    if app && !(phone && was_texted(required)) { Using::App } else { Using::Sms }
 }
 
 /// The organization asks for another first factor: one that there is here, or none.
@@ -172,13 +175,20 @@ fn another_method(desk: &Desk<'_>, start: Start, name: &str) -> Next {
 pub(super) async fn second(desk: &Desk<'_>, step: &Second, form: &Fields<'_>) -> Next {
     let using = |using| Next::Step(Step::Second(Second { using, ..step.clone() }), None);
     match form.text("action") {
-        "phone" if step.using == Using::Enrol => enrol(desk, step, form.text("phone")).await,
+        "phone" if enrols(step, |it| it.phone) => enrol(desk, step, form.text("phone")).await,
+        "new_app" if enrols(step, |it| it.app) => enrolment::begin(desk, step).await,
+        "choose" if step.enrolling.is_some() => using(Using::Enrol),
         "sms" if step.phone.is_some() => text(desk, step).await,
         "app" if step.app => using(Using::App),
         "recovery" if step.app => using(Using::RecoveryCode),
-        "code" => try_second(desk, step, form.text("code")).await,
+        "code" => try_second(desk, step, form).await,
         _ => Next::Stale,
     }
+}
+
+/// Whether a factor is to be chosen that may be added.
+fn enrols(step: &Second, may: fn(&Enrolment) -> bool) -> bool {
+    step.using == Using::Enrol && step.enrolling.as_ref().is_some_and(may)
 }
 
 /// Names the phone that is to become the second factor.
@@ -203,14 +213,14 @@ pub(super) async fn text(desk: &Desk<'_>, step: &Second) -> Next {
         return Next::End(Key::Limited, desk.spoken.get(Key::LimitedText).to_owned());
     }
     let session = growing(desk, step).await;
-    let Some(member) = as_call(step, session.as_ref()) else { return Next::Stale };
+    let Some(member) = as_call(step, session.as_ref(), false) else { return Next::Stale };
     let call = desk.common.client.member_sms_send(&member, desk.spoken.locale());
     match desk.common.ask("b2b_otps_sms_send", call).await {
         Ok(_) => with(Some(crate::clock::unix_millis()), step.sent_at.map(|_| Key::Resent)),
         Err(trouble) if session.is_some() && trouble.is_about_session() => over(desk).await,
         Err(Trouble::Refused(reason)) => {
             desk.audit(Event::SendRefused, None, &reason);
-            if !(step.enrolling && reason.starts_with("invalid_phone_number")) {
+            if !(step.enrolling.is_some() && reason.starts_with("invalid_phone_number")) {
                 return Next::Stale;
             }
             let again = Second { using: Using::Enrol, phone: None, ..step.clone() };
@@ -220,35 +230,21 @@ pub(super) async fn text(desk: &Desk<'_>, step: &Second) -> Next {
     }
 }
 
-async fn try_second(desk: &Desk<'_>, step: &Second, code: &str) -> Next {
-    let stay = |notice| Next::Step(Step::Second(step.clone()), Some(notice));
-    let digits = form::code(code);
-    let recovery = form::recovery_code(code);
+async fn try_second(desk: &Desk<'_>, step: &Second, form: &Fields<'_>) -> Next {
     if desk.was_tried_too_often(&step.member) {
         return Next::End(Key::Limited, desk.spoken.get(Key::LimitedText).to_owned());
     }
     let session = growing(desk, step).await;
-    let Some(member) = as_call(step, session.as_ref()) else { return Next::Stale };
-    let (client, minutes) = (&desk.common.client, desk.signin.session_minutes);
-    let (tried, by) = match (step.using, digits, recovery) {
-        (Using::Sms, Some(code), _) => {
-            let call = client.member_sms_authenticate(&member, &code, minutes);
-            (desk.common.ask("b2b_otps_sms_authenticate", call).await, "sms_otp")
-        }
-        (Using::App, Some(code), _) => {
-            let call = client.member_totp_authenticate(&member, &code, minutes);
-            (desk.common.ask("b2b_totp_authenticate", call).await, "totp")
-        }
-        (Using::RecoveryCode, _, Some(code)) => {
-            let call = client.member_recover(&member, code, minutes);
-            (desk.common.ask("b2b_recovery_codes_recover", call).await, "recovery_code")
-        }
-        _ => return stay(Key::InvalidCode),
+    let preferred = form.text("prefer") == "yes";
+    let Some(member) = as_call(step, session.as_ref(), preferred) else { return Next::Stale };
+    let Some((tried, by)) = show_second(desk, step.using, &member, form.text("code")).await else {
+        return Next::Step(Step::Second(step.clone()), Some(Key::InvalidCode));
     };
     match tried {
         Ok(login) => {
-            let by = if session.is_some() { by.trim_start_matches("email_otp ") } else { by };
-            after(desk, login, by)
+            enrolment::note(desk, step);
+            let shown = enrolment::to_be_shown(step, &login);
+            enrolment::showing(after(desk, login, by), shown)
         }
         Err(trouble) if session.is_some() && trouble.is_about_session() => over(desk).await,
         Err(Trouble::Refused(reason)) => {
@@ -258,10 +254,38 @@ async fn try_second(desk: &Desk<'_>, step: &Second, code: &str) -> Next {
             if gone || failures >= MAX_FAILURES {
                 return Next::Step(Step::Start(Start::default()), Some(Key::TooManyCodes));
             }
-            Next::Step(Step::Second(Second { failures, ..step.clone() }), Some(Key::WrongCode))
+            enrolment::refused(Second { failures, ..step.clone() }, &reason)
         }
         Err(trouble) => Next::Again(trouble),
     }
+}
+
+/// Shows Stytch a code of the factor that was asked for, which the answer comes with. None where it
+/// is no such code.
+async fn show_second(
+    desk: &Desk<'_>,
+    using: Using,
+    member: &MemberStep<'_>,
+    code: &str,
+) -> Option<(Result<MemberLogin, Trouble>, &'static str)> {
+    let (client, minutes) = (&desk.common.client, desk.signin.session_minutes);
+    Some(match using {
+        Using::Sms => {
+            let digits = form::code(code)?;
+            let call = client.member_sms_authenticate(member, &digits, minutes);
+            (desk.common.ask("b2b_otps_sms_authenticate", call).await, "sms_otp")
+        }
+        Using::App | Using::NewApp => {
+            let digits = form::code(code)?;
+            let call = client.member_totp_authenticate(member, &digits, minutes);
+            (desk.common.ask("b2b_totp_authenticate", call).await, "totp")
+        }
+        Using::RecoveryCode => {
+            let call = client.member_recover(member, form::recovery_code(code)?, minutes);
+            (desk.common.ask("b2b_recovery_codes_recover", call).await, "recovery_code")
+        }
+        Using::Enrol => return None,
+    })
 }
 
 /// The browser's own session, where it is the one that the step is about.
@@ -281,16 +305,24 @@ async fn over(desk: &Desk<'_>) -> Next {
     Next::End(Key::SignInAgain, desk.spoken.get(Key::StepUpOver).to_owned())
 }
 
-/// None where there is nothing that a second factor could be added to.
-fn as_call<'a>(step: &'a Second, session: Option<&'a Credential>) -> Option<MemberStep<'a>> {
+/// None where there is nothing that a second factor could be added to. `preferred`: whether a member
+/// who has both wants to be asked for this one first.
+pub(super) fn as_call<'a>(
+    step: &'a Second,
+    session: Option<&'a Credential>,
+    preferred: bool,
+) -> Option<MemberStep<'a>> {
     let proof = match &step.intermediate {
         Some(token) => Proof::Intermediate(token),
         None => Proof::Session(session?),
     };
+    let enrolling = step.enrolling.is_some();
     Some(MemberStep {
         organization_id: &step.organization,
         member_id: &step.member,
         proof,
-        enrolling: step.phone.as_deref().filter(|_| step.enrolling),
+        new_phone: step.phone.as_deref().filter(|_| enrolling),
+        enrolling,
+        preferred: enrolling || (preferred && step.app && step.phone.is_some()),
     })
 }

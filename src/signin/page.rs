@@ -12,14 +12,16 @@ use super::look::Look;
 use super::texts::{Key, Spoken};
 use super::trip::{Offers, Sso};
 
+mod enrolment;
 mod trips;
 
 /// What is told of one field, and which.
-const ABOUT_FIELDS: [(Key, &str); 6] = [
+const ABOUT_FIELDS: [(Key, &str); 7] = [
     (Key::InvalidEmail, "email"),
     (Key::InvalidPhone, "phone"),
     (Key::InvalidCode, "code"),
     (Key::WrongCode, "code"),
+    (Key::UsedCode, "code"),
     (Key::NoSso, "organization"),
     (Key::InvalidLink, "link"),
 ];
@@ -211,16 +213,6 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Asks for a phone that is to become the second factor.
-    pub(super) fn enrol(&self, ticket: Ticket<'_>, notice: Option<Key>) -> Page {
-        let body = html! {
-            p { (self.text(Key::EnrolPhone)) }
-            (self.notice(notice))
-            (self.phone_form(ticket, Ways { sms: true, whatsapp: false }, false, notice))
-        };
-        Page { title: self.text(Key::SecondFactor).to_owned(), body }
-    }
-
     /// Asks for the code that was sent to an address.
     pub(super) fn code(&self, ticket: Ticket<'_>, to: &str, notice: Option<Key>) -> Page {
         let body = html! {
@@ -239,6 +231,18 @@ impl<'a> View<'a> {
     /// Codes are digits but for recovery codes. No length is enforced: a code may be pasted with
     /// spaces. What the page says was `sent` describes the field.
     fn code_form(&self, ticket: Ticket<'_>, label: Key, words: bool, notice: Option<Key>) -> Markup {
+        self.code_form_with(ticket, label, words, notice, &html! {})
+    }
+
+    /// The same with more before its button.
+    fn code_form_with(
+        &self,
+        ticket: Ticket<'_>,
+        label: Key,
+        words: bool,
+        notice: Option<Key>,
+        more: &Markup,
+    ) -> Markup {
         let (mode, complete) = if words { ("text", "off") } else { ("numeric", "one-time-code") };
         html! {
             form method="post" action={ (self.base) "/login" } {
@@ -249,6 +253,7 @@ impl<'a> View<'a> {
                     autocomplete=(complete) autocapitalize="none" spellcheck="false" required autofocus
                     aria-invalid=[invalid("code", notice)]
                     aria-describedby=[described("code", Some("sent"), notice)];
+                (more)
                 button name="action" value="code" { (self.text(Key::Continue)) }
             }
         }
@@ -288,10 +293,11 @@ impl<'a> View<'a> {
         };
         let phone = second.phone.unwrap_or_default();
         let is_sms = matches!(second.using, Using::Sms | Using::SmsUnsent);
+        let may_prefer = second.app && second.phone.is_some() && second.using != Using::RecoveryCode;
         let body = html! {
             p #sent { (self.spoken.filled(text, &[("phone", phone)])) }
             (self.notice(notice))
-            @if asks { (self.code_form(ticket, label, words, notice)) }
+            @if asks { (self.code_form_with(ticket, label, words, notice, &self.preference(may_prefer))) }
             form.more[asks] method="post" action={ (self.base) "/login" } {
                 (ticket.fields())
                 @if second.using == Using::SmsUnsent {
@@ -306,6 +312,9 @@ impl<'a> View<'a> {
                 }
                 @if second.app && second.using != Using::RecoveryCode {
                     button.second name="action" value="recovery" { (self.text(Key::UseRecovery)) }
+                }
+                @if second.other {
+                    button.second name="action" value="choose" { (self.text(Key::OtherFactor)) }
                 }
                 button.second name="action" value="restart" { (self.text(Key::StartAgain)) }
             }
@@ -399,6 +408,8 @@ pub(super) struct Second<'a> {
     /// The number, but for its last digits covered.
     pub(super) phone: Option<&'a str>,
     pub(super) app: bool,
+    /// Whether another one may be set up in its place.
+    pub(super) other: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -446,7 +457,7 @@ mod tests {
     #[test]
     fn nothing_that_is_shown_becomes_markup() {
         let ticket = Ticket { flow: HOSTILE, token: HOSTILE, return_to: HOSTILE };
-        let second = Second { using: Using::Sms, phone: Some(HOSTILE), app: true };
+        let second = Second { using: Using::Sms, phone: Some(HOSTILE), app: true, other: true };
         let connection = [(HOSTILE.to_owned(), HOSTILE.to_owned())];
         let pages: [Made; 9] = [
             Box::new(move |view| view.start(ticket, &all(), Some(Key::InvalidEmail))),

@@ -70,6 +70,10 @@ pub enum Step {
     Connect { start: Start, connections: Vec<(String, String)> },
     /// How to show again that it is oneself.
     StepUp(StepUp),
+    /// Recovery codes to be kept, of whoever has just signed in.
+    Keep(Keep),
+    /// What is left of recovery codes, after one of them let somebody in.
+    Left(Left),
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -149,9 +153,9 @@ pub struct Second {
     pub member: String,
     pub phone: Option<String>,
     pub app: bool,
-    /// Whether the phone becomes a second factor by the code that is sent to it.
-    #[serde(default)]
-    pub enrolling: bool,
+    /// What may become the second factor of a member who has none. None: there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enrolling: Option<Enrolment>,
     pub using: Using,
     /// When a code was texted, unix milliseconds.
     pub sent_at: Option<i64>,
@@ -177,11 +181,47 @@ pub struct StepUp {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Using {
-    /// A number is still to be named.
+    /// A number is still to be named, or an app to be set up.
     Enrol,
     Sms,
     App,
     RecoveryCode,
+    /// The app that is being set up: its first code makes it the second factor.
+    NewApp,
+}
+
+/// What the organization takes, and how far setting up has come.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enrolment {
+    pub phone: bool,
+    pub app: bool,
+    /// Kept once it is there, so that no second app is registered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub setup: Option<Setup>,
+}
+
+/// An app that is registered at Stytch and has not shown a code yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setup {
+    /// In base32, without padding.
+    pub secret: String,
+    /// Whose it is, for the app's list.
+    pub account: String,
+    pub codes: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keep {
+    /// Whose they are: they are shown to nobody else.
+    pub member: String,
+    pub codes: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    pub organization: String,
+    pub member: String,
+    pub count: u32,
 }
 
 impl State {
@@ -365,6 +405,34 @@ mod tests {
         assert!(!taken.take(&one, 1));
         assert!(taken.take(&other, 2));
         assert!(!taken.take(&one, clock::span(LIFETIME) - 1));
+    }
+
+    /// RFC 6265 section 6.1: browsers keep 4096 bytes of a cookie.
+    #[test]
+    fn the_largest_state_fits_into_a_cookie() {
+        let id = |kind: &str| format!("{kind}-test-{}", "0".repeat(36));
+        let setup = Setup {
+            secret: "A".repeat(32),
+            account: "a".repeat(64),
+            codes: vec!["abcd-efgh-ijkl".to_owned(); 10],
+        };
+        let second = Second {
+            intermediate: Some(random::<32>()),
+            organization: id("organization"),
+            member: id("member"),
+            phone: None,
+            app: false,
+            enrolling: Some(Enrolment { phone: true, app: true, setup: Some(setup) }),
+            using: Using::NewApp,
+            sent_at: None,
+            failures: 4,
+        };
+        let target = format!("/{}", "a".repeat(super::super::target::MAX_LENGTH - 1));
+        let state = State::new(target, Step::Second(second)).telling(Some(Key::WrongCode));
+        let sealed = sealer().seal(&state, "app.test", "stytch_gateway_flow_0123456789ab").unwrap();
+        let attributes = "Path=/_stytch; HttpOnly; SameSite=Lax; Secure; Max-Age=600";
+        let whole = format!("stytch_gateway_flow_0123456789ab={sealed}; {attributes}");
+        assert!(whole.len() <= 4096, "{}", whole.len());
     }
 
     proptest! {

@@ -235,7 +235,7 @@ fn second(step: &StepUp, organization: &str, using: Using) -> Second {
         member: step.subject.clone(),
         phone: step.phone.clone(),
         app: step.app,
-        enrolling: false,
+        enrolling: None,
         using,
         sent_at: None,
         failures: 0,

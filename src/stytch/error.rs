@@ -65,13 +65,15 @@ const NOT_PERMITTED: [&str; 3] = [
 ];
 
 /// Refusals of what a person proves, or has not proved yet, when signing in (REFERENCE.md section 8).
-pub(super) const OF_SIGN_IN: [&str; 52] = [
+pub(super) const OF_SIGN_IN: [&str; 61] = [
     "action_available_only_once_primary_authentication_is_met",
     "action_not_allowed_email_domain_is_claimed",
+    "active_totp_exists",
     "email_in_denylist",
     "email_jit_provisioning_not_allowed",
     "email_not_found",
     "email_not_in_allowlist",
+    "expired_totp",
     "inactive_email",
     "insufficient_factors",
     "insufficient_factors_for_session_exchange",
@@ -82,6 +84,9 @@ pub(super) const OF_SIGN_IN: [&str; 52] = [
     "invalid_email_for_jit_provisioning",
     "invalid_intermediate_session_token_for_organization",
     "invalid_method_id",
+    "invalid_oauth_tenant_for_jit_provisioning",
+    "invalid_organization_name",
+    "invalid_organization_slug",
     "invalid_phone_number",
     "invalid_phone_number_country_code",
     "invalid_recovery_code",
@@ -96,8 +101,12 @@ pub(super) const OF_SIGN_IN: [&str; 52] = [
     "oauth_unverified_email",
     "operation_restricted_by_organization_auth_methods",
     "operation_restricted_by_organization_mfa_methods",
+    "organization_name_includes_banned_words",
+    "organization_name_missing",
     "organization_not_found",
+    "organization_slug_already_used",
     "otp_code_not_found",
+    "pending_totp_exists",
     "phone_number_not_found",
     "pkce_did_not_expect_code_verifier",
     "pkce_expected_code_verifier",

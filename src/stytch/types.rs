@@ -172,6 +172,8 @@ pub struct MemberLogin {
     /// Whether the member's other sessions were ended.
     #[serde(alias = "reset_session")]
     pub reset_sessions: bool,
+    /// Said where a recovery code was used up.
+    pub recovery_codes_remaining: Option<u32>,
 }
 
 /// An organization, as far as it is shown to people, and what second factors it takes.
@@ -217,6 +219,30 @@ pub struct MfaOptions {
 #[serde(default)]
 pub struct PrimaryRequired {
     pub allowed_auth_methods: Vec<String>,
+}
+
+/// An authenticator app that is to show its first code (REFERENCE.md 7.2). `qr_code` is passed over:
+/// the picture is drawn from the secret.
+#[derive(Deserialize)]
+pub struct NewTotp {
+    pub secret: String,
+    pub recovery_codes: Vec<String>,
+    #[serde(default)]
+    pub member: Addressed,
+    #[serde(default)]
+    pub organization: Named,
+}
+
+/// A member, as far as they know themselves by it.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct Addressed {
+    pub email_address: String,
+}
+
+#[derive(Deserialize)]
+pub struct RecoveryCodes {
+    pub recovery_codes: Vec<String>,
 }
 
 /// What somebody who proved an address may choose among (REFERENCE.md 7.4).

@@ -23,6 +23,13 @@ pub enum Event {
     SignInRefused,
     /// No code was sent, which the person is not told.
     SendRefused,
+    /// A member has set up a second factor.
+    Enrolled,
+    /// An authenticator app could not be set up.
+    EnrolmentRefused,
+    /// A member's recovery codes have given place to new ones.
+    RecoveryCodesMade,
+    RecoveryCodesRefused,
     /// Too many attempts, from one address or for one recipient.
     Limited,
     /// A request was refused for its credential, or by a rule.
@@ -41,6 +48,10 @@ impl Event {
             Self::SignOut => "sign_out",
             Self::SignInRefused => "sign_in_refused",
             Self::SendRefused => "send_refused",
+            Self::Enrolled => "enrolled",
+            Self::EnrolmentRefused => "enrolment_refused",
+            Self::RecoveryCodesMade => "recovery_codes_made",
+            Self::RecoveryCodesRefused => "recovery_codes_refused",
             Self::Limited => "limited",
             Self::Refused => "refused",
             Self::Observed => "observed",

@@ -253,7 +253,10 @@ impl State {
     /// A member who gets codes by text message gets one without asking.
     fn text_default_code(&mut self, member: &Member, outstanding: &Outstanding) -> bool {
         match (&member.mfa.phone, outstanding) {
-            (Some(phone), Outstanding::Mfa) if member.mfa.default_method == Some(MfaMethod::SmsOtp) => {
+            (Some(phone), Outstanding::Mfa)
+                if member.mfa.default_method == Some(MfaMethod::SmsOtp)
+                    && self.check_second_factor(&member.organization_id, MfaMethod::SmsOtp).is_ok() =>
+            {
                 let proves = Proves::MemberPhone(member.id.clone());
                 self.send_code(proves, Channel::Sms, &phone.number, "mfa", SMS_MINUTES);
                 true

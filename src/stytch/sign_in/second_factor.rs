@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Client, with_session};
 use crate::stytch::Credential;
 use crate::stytch::error::Error;
-use crate::stytch::types::{Done, MemberLogin};
+use crate::stytch::types::{Done, MemberLogin, NewTotp, RecoveryCodes};
 
 /// A member on the way to a session in one organization.
 pub struct MemberStep<'a> {
@@ -16,7 +16,11 @@ pub struct MemberStep<'a> {
     pub member_id: &'a str,
     pub proof: Proof<'a>,
     /// The number of a phone that is to become the member's second factor.
-    pub enrolling: Option<&'a str>,
+    pub new_phone: Option<&'a str>,
+    /// Whether what is proved becomes the member's second factor.
+    pub enrolling: bool,
+    /// Whether it is the one to be asked for first from then on.
+    pub preferred: bool,
 }
 
 /// What a second factor is added to.
@@ -33,7 +37,7 @@ impl Client {
     pub async fn member_sms_send(&self, step: &MemberStep<'_>, locale: Option<&str>) -> Result<Done, Error> {
         let mut body = step.body();
         body["locale"] = json!(locale);
-        body["mfa_phone_number"] = json!(step.enrolling);
+        body["mfa_phone_number"] = json!(step.new_phone);
         self.post("/v1/b2b/otps/sms/send", body).await
     }
 
@@ -44,7 +48,7 @@ impl Client {
         code: &str,
         minutes: u32,
     ) -> Result<MemberLogin, Error> {
-        self.second_factor("/v1/b2b/otps/sms/authenticate", step, ("code", code), minutes).await
+        self.second_factor("/v1/b2b/otps/sms/authenticate", step, code, minutes).await
     }
 
     /// Proves a member's authenticator app by the code that it shows.
@@ -54,7 +58,7 @@ impl Client {
         code: &str,
         minutes: u32,
     ) -> Result<MemberLogin, Error> {
-        self.second_factor("/v1/b2b/totp/authenticate", step, ("code", code), minutes).await
+        self.second_factor("/v1/b2b/totp/authenticate", step, code, minutes).await
     }
 
     /// Uses up one of the recovery codes that stand in for a lost app.
@@ -64,20 +68,42 @@ impl Client {
         code: &str,
         minutes: u32,
     ) -> Result<MemberLogin, Error> {
-        self.second_factor("/v1/b2b/recovery_codes/recover", step, ("recovery_code", code), minutes).await
+        let mut body = step.body();
+        body["recovery_code"] = json!(code);
+        body["session_duration_minutes"] = json!(minutes);
+        self.post("/v1/b2b/recovery_codes/recover", body).await
+    }
+
+    /// Registers an authenticator app, which counts from its first code on, and for so many minutes
+    /// until then.
+    pub async fn member_totp_create(&self, step: &MemberStep<'_>, minutes: u32) -> Result<NewTotp, Error> {
+        let mut body = step.body();
+        body["expiration_minutes"] = json!(minutes);
+        self.post("/v1/b2b/totp", body).await
+    }
+
+    /// New recovery codes in the place of all that a member has.
+    pub async fn member_recovery_rotate(
+        &self,
+        organization_id: &str,
+        member_id: &str,
+    ) -> Result<RecoveryCodes, Error> {
+        let body = json!({ "organization_id": organization_id, "member_id": member_id });
+        self.post("/v1/b2b/recovery_codes/rotate", body).await
     }
 
     async fn second_factor(
         &self,
         path: &str,
         step: &MemberStep<'_>,
-        (name, code): (&str, &str),
+        code: &str,
         minutes: u32,
     ) -> Result<MemberLogin, Error> {
         let mut body = step.body();
-        body[name] = json!(code);
+        body["code"] = json!(code);
         body["session_duration_minutes"] = json!(minutes);
-        body["set_mfa_enrollment"] = json!(step.enrolling.map(|_| "enroll"));
+        body["set_mfa_enrollment"] = json!(step.enrolling.then_some("enroll"));
+        body["set_default_mfa"] = json!(step.preferred.then_some(true));
         self.post(path, body).await
     }
 }

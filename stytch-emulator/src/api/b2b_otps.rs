@@ -105,6 +105,7 @@ pub(super) struct SmsSend {
 pub(super) fn sms_send(state: &mut State, request: SmsSend) -> Reply {
     let organization = state.world.organization(&request.organization_id)?.clone();
     state.carried(&request.login)?;
+    state.check_second_factor(&organization.id, MfaMethod::SmsOtp)?;
     let member = state.member_in(&organization.id, &request.member_id)?.id.clone();
     let member = state.world.member_mut(&member)?;
     if let (None, Some(number)) = (&member.mfa.phone, &request.mfa_phone_number) {
@@ -132,6 +133,7 @@ pub(super) struct SmsAuthenticate {
 
 pub(super) fn sms_authenticate(state: &mut State, request: SmsAuthenticate) -> Reply {
     let (member, carried) = state.second_step(&request.step)?;
+    state.check_second_factor(&member.organization_id, MfaMethod::SmsOtp)?;
     state.redeem_code(&Proves::MemberPhone(member.id.clone()), &request.code)?;
     let factor = Factor::phone("sms", Holder::Member(&member), state.now());
     if let Some(phone) = &mut state.world.member_mut(&member.id)?.mfa.phone {

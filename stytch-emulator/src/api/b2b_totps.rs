@@ -29,6 +29,7 @@ pub(super) fn create(state: &mut State, request: Create) -> Reply {
     let organization_id = state.world.organization(&request.organization_id)?.id.clone();
     let member = state.member_in(&organization_id, &request.member_id)?.clone();
     let carried = state.carried(&request.login)?;
+    state.check_second_factor(&organization_id, MfaMethod::Totp)?;
     let protected = member.mfa.phone.as_ref().is_some_and(|phone| phone.verified);
     if protected || !matches!(carried, Carried::Nothing) {
         state.check_first_factor(&carried, &member)?;
@@ -60,6 +61,7 @@ pub(super) struct Authenticate {
 
 pub(super) fn authenticate(state: &mut State, request: Authenticate) -> Reply {
     let (member, carried) = state.second_step(&request.step)?;
+    state.check_second_factor(&member.organization_id, MfaMethod::Totp)?;
     let now = state.now();
     let totp = state.world.member_mut(&member.id)?.mfa.totp.as_mut().ok_or(Refusal::TotpNotFound)?;
     totp.check(&request.code, now)?;

@@ -9,7 +9,7 @@ use crate::login::{Carried, LoginArguments, Outstanding, mfa_required, outstandi
 use crate::session::Factor;
 use crate::state::State;
 use crate::wire;
-use crate::world::{ADMIN_ROLE, Member, MemberStatus, Organization};
+use crate::world::{ADMIN_ROLE, Member, MemberStatus, MfaMethod, Organization};
 
 pub(super) fn organizations(state: &mut State, request: LoginArguments) -> Reply {
     let (address, factors) = match state.carried(&request)? {
@@ -58,6 +58,9 @@ pub(super) struct Create {
     allowed_auth_methods: Option<Vec<String>>,
     auth_methods: Option<String>,
     mfa_policy: Option<String>,
+    /// Without it, or with an `mfa_methods` of `ALL_ALLOWED`, every second factor is allowed.
+    allowed_mfa_methods: Option<Vec<MfaMethod>>,
+    mfa_methods: Option<String>,
     #[serde(default)]
     trusted_metadata: Map<String, Value>,
     #[serde(flatten)]
@@ -68,6 +71,9 @@ pub(super) fn create(state: &mut State, request: Create) -> Reply {
     let token = request.login.intermediate_session_token.as_deref().unwrap_or_default();
     let intermediate = state.intermediate(token)?;
     let name = request.organization_name.unwrap_or_else(|| format!("{}'s organization", intermediate.email));
+    if !Organization::is_name(&name) {
+        return Err(Refusal::InvalidOrganizationName.into());
+    }
     let slug = request.organization_slug.unwrap_or_else(|| slug_of(&name));
     if !Organization::is_slug(&slug) {
         return Err(Refusal::InvalidOrganizationSlug.into());
@@ -83,6 +89,9 @@ pub(super) fn create(state: &mut State, request: Create) -> Reply {
         external_id: request.organization_external_id,
         email_allowed_domains: request.email_allowed_domains.unwrap_or_default(),
         allowed_auth_methods: restricted.then_some(request.allowed_auth_methods).flatten(),
+        allowed_mfa_methods: request
+            .allowed_mfa_methods
+            .filter(|_| request.mfa_methods.as_deref() == Some("RESTRICTED")),
         mfa_required_for_all: request.mfa_policy.as_deref() == Some("REQUIRED_FOR_ALL"),
         trusted_metadata: request.trusted_metadata,
         created_at: state.now(),

@@ -30,6 +30,16 @@ impl State {
         Ok((member, carried))
     }
 
+    /// Whether the organization takes that second factor.
+    pub(crate) fn check_second_factor(
+        &self,
+        organization_id: &str,
+        method: MfaMethod,
+    ) -> Result<(), Refusal> {
+        let allowed = self.world.organization(organization_id)?.allows_second_factor(method);
+        if allowed { Ok(()) } else { Err(Refusal::OperationRestrictedByOrganizationMfaMethods) }
+    }
+
     /// Lets the member in, and remembers what they want for the next time.
     pub(crate) fn second_step_taken(
         &mut self,

@@ -30,6 +30,8 @@ pub(crate) struct Organization {
     /// `None`: every method is allowed.
     pub(crate) allowed_auth_methods: Option<Vec<String>>,
     pub(crate) mfa_required_for_all: bool,
+    /// `None`: every second factor is allowed.
+    pub(crate) allowed_mfa_methods: Option<Vec<MfaMethod>>,
     pub(crate) sso_connections: Vec<SsoConnection>,
     pub(crate) default_sso_connection: Option<String>,
     pub(crate) custom_roles: Vec<Role>,
@@ -361,6 +363,7 @@ impl Organization {
             email_allowed_domains: Vec::new(),
             allowed_auth_methods: None,
             mfa_required_for_all: false,
+            allowed_mfa_methods: None,
             sso_connections: Vec::new(),
             default_sso_connection: None,
             custom_roles: Vec::new(),
@@ -377,6 +380,14 @@ impl Organization {
     pub(crate) fn is_slug(text: &str) -> bool {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
         (2..=128).contains(&text.len()) && text.bytes().all(allowed)
+    }
+
+    pub(crate) fn is_name(text: &str) -> bool {
+        !text.trim().is_empty() && text.chars().count() <= 128
+    }
+
+    pub(crate) fn allows_second_factor(&self, method: MfaMethod) -> bool {
+        self.allowed_mfa_methods.as_ref().is_none_or(|allowed| allowed.contains(&method))
     }
 
     pub(crate) fn admits_domain_of(&self, address: &str) -> bool {

@@ -59,6 +59,7 @@ struct SeedOrganization {
     allowed_auth_methods: Option<Vec<String>>,
     #[serde(default)]
     mfa_policy: MfaPolicy,
+    allowed_mfa_methods: Option<Vec<MfaMethod>>,
     #[serde(default)]
     sso_active_connections: Vec<SeedConnection>,
     /// One of those.
@@ -264,6 +265,7 @@ impl SeedOrganization {
             email_allowed_domains: self.email_allowed_domains,
             allowed_auth_methods: self.allowed_auth_methods,
             mfa_required_for_all: self.mfa_policy == MfaPolicy::RequiredForAll,
+            allowed_mfa_methods: self.allowed_mfa_methods,
             sso_connections: self.sso_active_connections.into_iter().map(SeedConnection::made).collect(),
             default_sso_connection: self.sso_default_connection_id,
             custom_roles: self.custom_roles,

@@ -94,6 +94,7 @@ async fn a_new_organization_makes_its_creator_admin() {
     };
     scene.post(CREATE, named(json!("A"), json!("acme"))).await.refused(400, "organization_slug_already_used");
     scene.post(CREATE, named(json!("A"), json!("a b"))).await.refused(400, "invalid_organization_slug");
+    scene.post(CREATE, named(json!(" "), Value::Null)).await.refused(400, "invalid_organization_name");
     let body = scene.post(CREATE, named(json!("Initech & Sons"), Value::Null)).await.good();
     assert_eq!(body["organization"]["organization_slug"], "initech-sons");
     assert_eq!(body["member"]["is_admin"], true);

@@ -219,3 +219,27 @@ fn seeds_that_cannot_be_are_explained() {
     assert!(member("default_mfa_method = \"totp\"").contains("not there"));
     assert!(member("mfa_enrolled = true").contains("totp_secret"));
 }
+
+#[tokio::test]
+async fn an_organization_takes_the_second_factors_that_it_names() {
+    let scene = Scene::seeded(
+        r#"
+        [[organizations]]
+        organization_slug = "acme"
+        mfa_policy = "REQUIRED_FOR_ALL"
+        allowed_mfa_methods = ["totp"]
+        [[members]]
+        organization_id = "acme"
+        email_address = "ben@acme.example"
+        "#,
+    )
+    .await;
+    let first = first_step(&scene, "ben@acme.example").await;
+    let organization = &first["organization"];
+    assert_eq!(organization["mfa_methods"], "RESTRICTED");
+    assert_eq!(organization["allowed_mfa_methods"], json!(["totp"]));
+    let phone = json!({ "mfa_phone_number": "+15005550123" });
+    let refused = second_step(&scene, "/v1/b2b/otps/sms/send", &first, phone).await;
+    refused.refused(403, "operation_restricted_by_organization_mfa_methods");
+    second_step(&scene, "/v1/b2b/totp", &first, json!({})).await.good();
+}
