@@ -436,6 +436,8 @@ pub struct Signin {
     pub session_minutes: u32,
     /// That every session begun here gets.
     pub custom_claims: serde_json::Map<String, serde_json::Value>,
+    /// Whether whoever has proved an address may make an organization. Members alone.
+    pub create_organizations: bool,
     pub brand: Brand,
     pub texts: Arc<Texts>,
     /// Hosts other than the request's own that one may return to.

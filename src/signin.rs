@@ -44,6 +44,8 @@ use crate::stytch::{self, Client, Error};
 use crate::telemetry::audit_log::{Event, Told, Who};
 
 mod callback;
+mod choice;
+mod create;
 mod enrolment;
 mod flow;
 mod form;

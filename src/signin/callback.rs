@@ -140,12 +140,12 @@ async fn as_member(
         Trip::DiscoveryOauth => {
             let call = client.discovery_oauth_authenticate(returned);
             let found = desk.common.ask("b2b_oauth_discovery_authenticate", call).await?;
-            return Ok(member::discovered(desk, found).await);
+            return Ok(member::discovered(desk, &away.start, found).await);
         }
         Trip::DiscoveryLink => {
             let call = client.discovery_link_authenticate(returned);
             let found = desk.common.ask("b2b_magic_links_discovery_authenticate", call).await?;
-            return Ok(member::discovered(desk, found).await);
+            return Ok(member::discovered(desk, &away.start, found).await);
         }
         Trip::Oauth => (MemberToken::Oauth, "b2b_oauth_authenticate", "oauth"),
         Trip::Sso => (MemberToken::Sso, "b2b_sso_authenticate", "sso"),

@@ -64,6 +64,12 @@ pub(super) fn organization(text: &str) -> Option<&str> {
     ((2..=128).contains(&text.len()) && text.bytes().all(plain)).then_some(text)
 }
 
+/// The name of an organization, as far as a form can tell.
+pub(super) fn organization_name(text: &str) -> Option<&str> {
+    let text = text.trim();
+    ((1..=128).contains(&text.chars().count()) && !text.contains(char::is_control)).then_some(text)
+}
+
 /// All but the last digits covered.
 pub(super) fn covered(phone: &str) -> String {
     let tail: String = phone.chars().rev().take(2).collect::<Vec<_>>().into_iter().rev().collect();

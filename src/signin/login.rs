@@ -6,14 +6,17 @@
 use http::StatusCode;
 use jiff::Timestamp;
 
+use super::choice::Choice;
 use super::flow::{self, MOST_RETURNS};
 use super::form::{self, Fields};
 use super::needed::Needed;
-use super::page::{self, Page, Ticket, View};
+use super::page::{self, Creation, Page, Ticket, View};
 use super::redirect::login_path;
 use super::state::{Away, By, Code, Keep, Left, Second, Start, State, Step, Using};
 use super::texts::Key;
-use super::{Answer, Desk, Trouble, callback, enrolment, link, member, see_other, step_up, trip, user};
+use super::{
+    Answer, Desk, Trouble, callback, create, enrolment, link, member, see_other, step_up, trip, user,
+};
 use crate::access::authn::{Fresh, Proved};
 use crate::access::rejection::{self, Rejection};
 use crate::clock;
@@ -99,7 +102,8 @@ pub(super) async fn show(desk: &Desk<'_>, query: &Fields<'_>) -> Result<Answer, 
             who.word.identity.organization.as_ref().is_some_and(|it| it.id == asked || it.slug == asked)
         })
     };
-    if who.as_ref().is_some_and(at_home) {
+    let create = organization.is_none() && create::is_asked_for(desk, query);
+    if !create && who.as_ref().is_some_and(at_home) {
         let mut response = see_other(&target.location());
         flow::note_return(desk, response.headers_mut());
         return Ok(Answer::fine(response));
@@ -107,6 +111,7 @@ pub(super) async fn show(desk: &Desk<'_>, query: &Fields<'_>) -> Result<Answer, 
     let start = Start {
         organization: organization.map(str::to_owned),
         connection: connection.map(str::to_owned),
+        create,
         ..Start::default()
     };
     let kept = who.is_some() || cookies::has_own(&desk.config.session, &desk.parts.headers);
@@ -160,8 +165,9 @@ pub(super) async fn render(desk: &Desk<'_>, id: &str, state: &State) -> Result<A
         Step::Code(code) => view.code(ticket, &code.to, state.notice),
         Step::Choose { intermediate } => match choices(desk, intermediate).await {
             Ok(organizations) => {
-                let shown: Vec<_> = organizations.iter().map(|(id, name)| (&**id, &**name)).collect();
-                view.choose(ticket, "/login", &shown, state.notice)
+                let creation =
+                    if desk.signin.create_organizations { Creation::Here } else { Creation::Never };
+                view.choose(ticket, "/login", &organizations, &creation, state.notice)
             }
             Err(Hindered::Limited(answer)) => return Ok(*answer),
             Err(Hindered::Trouble(Trouble::Refused(_))) => return Ok(stale(desk, &state.return_to)),
@@ -169,6 +175,7 @@ pub(super) async fn render(desk: &Desk<'_>, id: &str, state: &State) -> Result<A
                 return Ok(again(desk, &step_path(desk, id), trouble));
             }
         },
+        Step::Create(create) => view.create(ticket, create, state.notice),
         Step::Second(second) => second_page(&view, ticket, second, state.notice),
         Step::StepUp(step) => view.step_up(ticket, step),
         Step::Keep(Keep { member, .. }) | Step::Left(Left { member, .. })
@@ -190,7 +197,7 @@ enum Hindered {
 }
 
 /// The one page of a flow that asks Stytch to be shown, so showing it counts.
-async fn choices(desk: &Desk<'_>, intermediate: &str) -> Result<Vec<(String, String)>, Hindered> {
+async fn choices(desk: &Desk<'_>, intermediate: &str) -> Result<Vec<Choice>, Hindered> {
     if let Some(answer) = desk.limited() {
         return Err(Hindered::Limited(Box::new(answer)));
     }
@@ -268,6 +275,11 @@ pub(super) async fn take(desk: &Desk<'_>, form: &Fields<'_>) -> Result<Answer, R
         (Step::Code(code), "resend") => resend(desk, code).await,
         (Step::Choose { intermediate }, "choose") => {
             member::choose(desk, intermediate, form.text("organization")).await
+        }
+        (Step::Choose { intermediate }, "create") => create::ask(desk, intermediate),
+        (Step::Create(asked), "create") => create::create(desk, asked, form).await,
+        (Step::Create(asked), "choose") if asked.others => {
+            Next::Step(Step::Choose { intermediate: asked.intermediate.clone() }, None)
         }
         (Step::Second(second), _) => member::second(desk, second, form).await,
         (Step::StepUp(step), _) => step_up::take(desk, step, form).await,

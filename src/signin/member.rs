@@ -1,10 +1,11 @@
 //! B2B: how a member gets into an organization (REFERENCE.md 7.2 to 7.4).
 
+use super::choice::{Choice, Standing};
 use super::form::{self, Fields};
 use super::login::{MAX_FAILURES, Next, RESEND_AFTER, SignedIn};
 use super::state::{Enrolment, Second, Start, Step, Using};
 use super::texts::Key;
-use super::{Desk, Trouble, enrolment, step_up, trip};
+use super::{Desk, Trouble, create, enrolment, step_up, trip};
 use crate::stytch::types::{Discovered, MemberLogin, MfaRequired, Named};
 use crate::stytch::{Credential, MemberStep, Proof};
 use crate::telemetry::audit_log::Event;
@@ -36,7 +37,7 @@ pub(super) async fn try_code(
     let Some(organization) = &start.organization else {
         let call = client.discovery_authenticate(email, code);
         let found = desk.common.ask("b2b_otps_email_discovery_authenticate", call).await?;
-        return Ok(discovered(desk, found).await);
+        return Ok(discovered(desk, start, found).await);
     };
     let session = own_session(desk, organization).await;
     let intermediate = start.intermediate.as_deref();
@@ -59,27 +60,25 @@ pub(super) async fn own_session(desk: &Desk<'_>, organization: &str) -> Option<C
     (own.id == organization || own.slug == organization).then(|| desk.credential())?
 }
 
-/// An address was proved: into the one organization that it opens, or a choice among several.
-pub(super) async fn discovered(desk: &Desk<'_>, found: Discovered) -> Next {
-    let choices = named(&found);
-    let Some(intermediate) = found.intermediate_session_token else { return Next::Stale };
+/// An address was proved: into the one organization that it belongs to, a choice, or a new one. Nobody
+/// joins an organization without having said so.
+pub(super) async fn discovered(desk: &Desk<'_>, start: &Start, found: Discovered) -> Next {
+    if start.create && desk.signin.create_organizations {
+        return create::begin(desk, found);
+    }
+    let choices = Choice::all(&found);
+    let Some(intermediate) = found.intermediate_session_token.clone() else { return Next::Stale };
     match choices.as_slice() {
-        [] => Next::End(Key::NoOrganization, desk.spoken.get(Key::NoOrganizationText).to_owned()),
-        [(only, _)] => choose(desk, &intermediate, only).await,
+        [] => create::begin(desk, found),
+        [Choice { id, standing: Standing::Member, .. }] => choose(desk, &intermediate, id).await,
         _ => Next::Step(Step::Choose { intermediate }, None),
     }
 }
 
-/// Ids and names of organizations.
-pub(super) fn named(found: &Discovered) -> Vec<(String, String)> {
-    let organizations = found.discovered_organizations.iter().filter_map(|one| one.organization.as_ref());
-    organizations.map(|one| (one.organization_id.clone(), one.organization_name.clone())).collect()
-}
-
 /// What somebody with a proved address may choose among.
-pub(super) async fn choices(desk: &Desk<'_>, intermediate: &str) -> Result<Vec<(String, String)>, Trouble> {
+pub(super) async fn choices(desk: &Desk<'_>, intermediate: &str) -> Result<Vec<Choice>, Trouble> {
     let call = desk.common.client.discovered_by_intermediate(intermediate);
-    Ok(named(&desk.common.ask("b2b_discovery_organizations", call).await?))
+    Ok(Choice::all(&desk.common.ask("b2b_discovery_organizations", call).await?))
 }
 
 /// Goes into one of them.
@@ -118,8 +117,8 @@ pub(super) fn after(desk: &Desk<'_>, login: MemberLogin, by: &'static str) -> Ne
         let start = Start {
             organization: Some(organization.organization_id),
             intermediate: Some(intermediate),
-            connection: None,
             only: primary.allowed_auth_methods,
+            ..Start::default()
         };
         return another_method(desk, start, &organization.organization_name);
     }

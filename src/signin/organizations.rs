@@ -1,13 +1,14 @@
 //! `/organizations`: from one's session in one organization to one in another (REFERENCE.md 2.4).
 
+use super::choice::Choice;
 use super::flow;
 use super::form::{self, Fields};
 use super::login::{Next, admitted, go_on, with_target};
-use super::page::Ticket;
+use super::page::{Creation, Ticket};
 use super::redirect::{login_path, login_to};
 use super::state::{State, Step};
 use super::texts::Key;
-use super::{Answer, Desk, Trouble, member, see_other};
+use super::{Answer, Desk, Trouble, create, member, see_other};
 use crate::access::rejection::{Code, Rejection};
 use crate::stytch::Vertical;
 use crate::telemetry::audit_log::Event;
@@ -36,7 +37,7 @@ pub(super) async fn show(desk: &Desk<'_>, query: &Fields<'_>) -> Result<Answer, 
     let organizations = match desk.common.ask("b2b_discovery_organizations", call).await {
         Ok(mut found) => {
             found.discovered_organizations.retain(|one| wanted.is_none_or(|wanted| one.is(wanted)));
-            member::named(&found)
+            Choice::all(&found)
         }
         Err(Trouble::Refused(_)) => {
             return Err(Rejection::new(Code::InvalidCredential, "Stytch refuses the session"));
@@ -52,9 +53,12 @@ pub(super) async fn show(desk: &Desk<'_>, query: &Fields<'_>) -> Result<Answer, 
     }
     let (id, state) = (flow::begin(), State::new(target.location(), Step::Switch));
     let ticket = Ticket { flow: &id, token: &state.token, return_to: &state.return_to };
-    let shown: Vec<_> = organizations.iter().map(|(id, name)| (&**id, &**name)).collect();
     let notice = query.get("failed").map(|_| Key::ChooseFailed);
-    let page = desk.view().choose(ticket, "/organizations", &shown, notice);
+    let creation = match create::path(desk, &state.return_to) {
+        Some(path) if wanted.is_none() => Creation::Elsewhere(path),
+        _ => Creation::Never,
+    };
+    let page = desk.view().choose(ticket, "/organizations", &organizations, &creation, notice);
     let mut answer = with_target(desk, &state, &page);
     let headers = answer.response.headers_mut();
     flow::make_room(desk, headers);

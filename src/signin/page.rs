@@ -8,15 +8,19 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use super::choice::Choice;
 use super::look::Look;
 use super::texts::{Key, Spoken};
 use super::trip::{Offers, Sso};
 
+mod create;
 mod enrolment;
 mod trips;
 
+pub(super) use create::Creation;
+
 /// What is told of one field, and which.
-const ABOUT_FIELDS: [(Key, &str); 7] = [
+const ABOUT_FIELDS: [(Key, &str); 10] = [
     (Key::InvalidEmail, "email"),
     (Key::InvalidPhone, "phone"),
     (Key::InvalidCode, "code"),
@@ -24,6 +28,9 @@ const ABOUT_FIELDS: [(Key, &str); 7] = [
     (Key::UsedCode, "code"),
     (Key::NoSso, "organization"),
     (Key::InvalidLink, "link"),
+    (Key::InvalidName, "name"),
+    (Key::InvalidSlug, "slug"),
+    (Key::SlugTaken, "slug"),
 ];
 
 /// In whose name and language pages speak.
@@ -264,7 +271,8 @@ impl<'a> View<'a> {
         &self,
         ticket: Ticket<'_>,
         action: &str,
-        organizations: &[(&str, &str)],
+        organizations: &[Choice],
+        creation: &Creation,
         notice: Option<Key>,
     ) -> Page {
         let body = html! {
@@ -274,11 +282,10 @@ impl<'a> View<'a> {
                 (ticket.fields())
                 input type="hidden" name="action" value="choose";
                 ul.choices {
-                    @for (id, name) in organizations {
-                        li { button.second name="organization" value=(id) { (name) } }
-                    }
+                    @for (at, choice) in organizations.iter().enumerate() { li { (self.choice(at, choice)) } }
                 }
             }
+            (self.creation(ticket, creation))
         };
         Page { title: self.text(Key::Choose).to_owned(), body }
     }
@@ -428,6 +435,8 @@ mod tests {
 
     use super::*;
     use crate::config::Brand;
+    use crate::signin::choice::Standing;
+    use crate::signin::state::{Create, Setup};
     use crate::signin::texts::Texts;
 
     const HOSTILE: &str = "\"><script>alert('x')</script>&";
@@ -459,12 +468,22 @@ mod tests {
         let ticket = Ticket { flow: HOSTILE, token: HOSTILE, return_to: HOSTILE };
         let second = Second { using: Using::Sms, phone: Some(HOSTILE), app: true, other: true };
         let connection = [(HOSTILE.to_owned(), HOSTILE.to_owned())];
-        let pages: [Made; 9] = [
+        let (intermediate, name, slug) = (HOSTILE.to_owned(), HOSTILE.to_owned(), HOSTILE.to_owned());
+        let asked = Create { intermediate, name, slug, others: true };
+        let (secret, account) = (HOSTILE.to_owned(), HOSTILE.to_owned());
+        let setup = Setup { secret, account, codes: Vec::new() };
+        let pages: [Made; 12] = [
+            Box::new(move |view| view.create(ticket, &asked, Some(Key::SlugTaken))),
+            Box::new(move |view| view.set_up_app(ticket, &setup, true, Some(Key::WrongCode))),
+            Box::new(move |view| view.keep_codes(ticket, &[HOSTILE.to_owned()])),
             Box::new(move |view| view.start(ticket, &all(), Some(Key::InvalidEmail))),
             Box::new(move |view| view.link(ticket, HOSTILE, Some(Key::InvalidLink))),
             Box::new(move |view| view.connections(ticket, &connection, None)),
             Box::new(move |view| view.code(ticket, HOSTILE, Some(Key::WrongCode))),
-            Box::new(move |view| view.choose(ticket, "/login", &[(HOSTILE, HOSTILE)], None)),
+            Box::new(move |view| {
+                let (id, name, standing) = (HOSTILE.to_owned(), HOSTILE.to_owned(), Standing::Invited);
+                view.choose(ticket, "/login", &[Choice { id, name, standing }], &Creation::Never, None)
+            }),
             Box::new(move |view| view.second(ticket, &second, None)),
             Box::new(|view| view.end(Key::Stale, HOSTILE, Some((HOSTILE, Key::StartAgain)))),
             Box::new(|view| view.sign_out(Some(HOSTILE))),

@@ -60,6 +60,8 @@ pub enum Step {
     Code(Code),
     /// One of the organizations that the address opens.
     Choose { intermediate: String },
+    /// The name of an organization to be created.
+    Create(Create),
     /// A member's second factor.
     Second(Second),
     /// An organization to switch to.
@@ -88,6 +90,19 @@ pub struct Start {
     /// What the organization asks for, as its `allowed_auth_methods` name it; empty: anything.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub only: Vec<String>,
+    /// Whether an organization is to be created, once the address is proved.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub create: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Create {
+    pub intermediate: String,
+    /// What was written before, where it was no good.
+    pub name: String,
+    pub slug: String,
+    /// Whether there are organizations to choose among instead.
+    pub others: bool,
 }
 
 /// A trip under way.

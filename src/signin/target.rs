@@ -141,6 +141,7 @@ mod tests {
             methods: Vec::new(),
             oauth_providers: Vec::new(),
             round_trips: None,
+            create_organizations: false,
             session_minutes: 60,
             custom_claims: serde_json::Map::new(),
             brand: Brand::default(),

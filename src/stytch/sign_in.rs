@@ -51,6 +51,24 @@ impl Client {
         self.post("/v1/b2b/discovery/organizations", with_session(json!({}), Some(session))).await
     }
 
+    /// Makes an organization, and whoever holds this intermediate session token its first member.
+    /// Without a slug it is made from the name.
+    pub async fn organization_create(
+        &self,
+        token: &str,
+        name: &str,
+        slug: Option<&str>,
+        minutes: u32,
+    ) -> Result<MemberLogin, Error> {
+        let body = json!({
+            "intermediate_session_token": token,
+            "organization_name": name,
+            "organization_slug": slug,
+            "session_duration_minutes": minutes,
+        });
+        self.post("/v1/b2b/discovery/organizations/create", body).await
+    }
+
     /// From a proved address into one organization.
     pub async fn intermediate_exchange(
         &self,

@@ -258,6 +258,15 @@ pub struct Discovered {
 pub struct DiscoveredOrganization {
     #[serde(default)]
     pub organization: Option<Named>,
+    #[serde(default)]
+    pub membership: Option<Membership>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct Membership {
+    #[serde(rename = "type")]
+    pub kind: String,
 }
 
 impl DiscoveredOrganization {

@@ -30,6 +30,8 @@ pub enum Event {
     /// A member's recovery codes have given place to new ones.
     RecoveryCodesMade,
     RecoveryCodesRefused,
+    OrganizationCreated,
+    OrganizationRefused,
     /// Too many attempts, from one address or for one recipient.
     Limited,
     /// A request was refused for its credential, or by a rule.
@@ -52,6 +54,8 @@ impl Event {
             Self::EnrolmentRefused => "enrolment_refused",
             Self::RecoveryCodesMade => "recovery_codes_made",
             Self::RecoveryCodesRefused => "recovery_codes_refused",
+            Self::OrganizationCreated => "organization_created",
+            Self::OrganizationRefused => "organization_refused",
             Self::Limited => "limited",
             Self::Refused => "refused",
             Self::Observed => "observed",

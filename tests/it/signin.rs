@@ -7,6 +7,7 @@ use self::browser::Browser;
 use crate::world::World;
 
 pub(crate) mod browser;
+mod create;
 mod doors;
 mod enrolment;
 mod guards;

@@ -25,8 +25,7 @@ pub(in crate::config) struct Signin {
     /// Custom claims that every session begun here gets, and their values.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(in crate::config) custom_claims: BTreeMap<String, serde_json::Value>,
-    /// Whether someone without an organization may create one.
-    #[schemars(extend("x-later" = true))]
+    /// Whether whoever has proved an address may create an organization.
     pub(in crate::config) create_organizations: bool,
     /// How the pages look.
     pub(in crate::config) brand: Brand,

@@ -152,3 +152,10 @@ fn claims_that_are_more_than_stytch_takes() {
     let message = "signin.custom_claims: 4097 bytes as JSON; Stytch takes 4096 in all";
     assert_eq!(told("[signin]", &more), [message]);
 }
+
+#[test]
+fn only_members_create_organizations() {
+    let lines = "vertical = \"consumer\"\n[signin]\ncreate_organizations = true";
+    let message = "signin.create_organizations: users have no organizations; remove it";
+    assert_eq!(told("[stytch]", lines), [message]);
+}

@@ -26,6 +26,10 @@ pub(super) fn signin(all: &raw::Raw, findings: &mut Findings) -> Option<Signin> 
     let base_path = base_path(&raw.base_path, &mut findings.problems);
     methods(raw, all.stytch.vertical, &mut findings.problems);
     let oauth_providers = round_trips::providers(raw, all.stytch.vertical, findings);
+    if raw.create_organizations && all.stytch.vertical == Vertical::Consumer {
+        let message = "users have no organizations; remove it";
+        findings.problems.add(&KeyPath::of("signin.create_organizations"), message);
+    }
     let session_minutes = session_minutes(raw, &mut findings.problems);
     let custom_claims = custom_claims(raw, &mut findings.problems);
     let brand = brand(&raw.brand, &mut findings.problems);
@@ -47,6 +51,7 @@ pub(super) fn signin(all: &raw::Raw, findings: &mut Findings) -> Option<Signin> 
         round_trips: None,
         session_minutes: session_minutes?,
         custom_claims,
+        create_organizations: raw.create_organizations,
         brand: brand?,
         texts: Arc::new(texts?),
         redirects: redirects?,
