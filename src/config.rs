@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
+use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Method, Uri};
 use ipnet::IpNet;
@@ -453,6 +454,17 @@ pub struct Brand {
     pub name: Option<String>,
     /// Red, green and blue.
     pub accent: Option<[u8; 3]>,
+    pub logo: Option<Logo>,
+}
+
+/// An image for the sign-in pages.
+#[derive(Debug, Clone)]
+pub struct Logo {
+    pub image: Bytes,
+    /// Of the bytes, whatever the file is called.
+    pub media_type: &'static str,
+    /// What the image can be told from another by, in hexadecimal.
+    pub version: String,
 }
 
 /// A way to sign in.

@@ -18,6 +18,7 @@ use crate::signin::{self, Place};
 
 mod auth;
 mod keys;
+mod logo;
 mod webhook;
 
 /// What Envoy puts before the path of the request it asks about, under the base path.
@@ -38,6 +39,8 @@ pub enum Endpoint {
     Keys,
     /// Where Stytch tells of changes.
     Webhook,
+    /// The image on the sign-in pages.
+    Logo,
     /// Nothing stands there: 404, and never an upstream's to answer.
     Nothing,
     /// A page for people, or what stands behind one.
@@ -66,7 +69,7 @@ impl Visit {
 
 impl Endpoint {
     /// What they count under.
-    pub const LABELS: [&'static str; 9] = [
+    pub const LABELS: [&'static str; 10] = [
         "/.well-known/oauth-protected-resource",
         "_auth",
         "_keys",
@@ -76,6 +79,7 @@ impl Endpoint {
         "_logout",
         "_session",
         "_organizations",
+        "_logo",
     ];
 
     fn at(path: &str, config: &Config) -> Option<Self> {
@@ -91,6 +95,7 @@ impl Endpoint {
             "/logout" if has_pages => Self::SignIn(Place::Logout),
             "/session" if has_pages => Self::SignIn(Place::Session),
             "/organizations" if has_pages => Self::SignIn(Place::Organizations),
+            "/logo" if has_pages && config.signin.brand.logo.is_some() => Self::Logo,
             _ if config.forward_auth && is_below(below, EXT_AUTHZ) => Self::ExtAuthz,
             _ => Self::Nothing,
         })
@@ -104,6 +109,7 @@ impl Endpoint {
             Self::Auth | Self::AuthRedirect | Self::ExtAuthz => Some("_auth"),
             Self::Keys => Some("_keys"),
             Self::Webhook => Some("_webhook"),
+            Self::Logo => Some("_logo"),
             Self::Nothing => None,
             Self::SignIn(Place::Login) => Some("_login"),
             Self::SignIn(Place::Callback) => Some("_callback"),
@@ -144,6 +150,7 @@ pub async fn serve(visit: Visit, arrival: Arrival, request: Request<Incoming>) -
             let passage = begin(arrival);
             webhook::serve(passage, request).await
         }
+        Endpoint::Logo => logo::serve(begin(arrival), &request),
         Endpoint::Nothing => {
             let rejection = Rejection::new(Code::NoRoute, "a reserved path");
             begin(arrival).refuse(&rejection, request.method(), request.headers())

@@ -15,6 +15,7 @@ use crate::protected_resource::Announced;
 mod assertion;
 mod connected_apps;
 mod headers;
+mod logo;
 mod round_trips;
 mod route;
 mod rules;

@@ -76,7 +76,7 @@ pub(super) async fn create(desk: &Desk<'_>, asked: &Create, form: &Fields<'_>) -
                 ..Who::default()
             };
             desk.tell(Event::OrganizationCreated, who, "");
-            member::after(desk, login, "email_otp")
+            member::after(desk, login, "discovery")
         }
         Err(Trouble::Refused(reason)) => {
             desk.audit(Event::OrganizationRefused, None, &reason);

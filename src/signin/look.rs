@@ -21,6 +21,8 @@ pub(super) struct Look {
     pub(super) style: String,
     /// As the pages' policy names the style.
     pub(super) digest: String,
+    /// The version of the logo, where there is one.
+    pub(super) logo: Option<String>,
 }
 
 impl Look {
@@ -36,7 +38,8 @@ impl Look {
             hexadecimal(dark),
         );
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, style.as_bytes());
-        Self { style, digest: BASE64_STANDARD.encode(digest) }
+        let logo = brand.logo.as_ref().map(|logo| logo.version.clone());
+        Self { style, digest: BASE64_STANDARD.encode(digest), logo }
     }
 }
 

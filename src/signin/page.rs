@@ -96,8 +96,12 @@ impl<'a> View<'a> {
                 body {
                     main {
                         p.product {
-                            span.mark aria-hidden="true" { (initial(self.product)) }
-                            span { (self.product) }
+                            @if let Some(version) = &self.look.logo {
+                                img.logo src={ (self.base) "/logo?v=" (version) } alt=(self.product);
+                            } @else {
+                                span.mark aria-hidden="true" { (initial(self.product)) }
+                                span { (self.product) }
+                            }
                         }
                         h1 { (page.title) }
                         (page.body)
@@ -108,8 +112,9 @@ impl<'a> View<'a> {
         let mut response = Response::new(Bytes::from(text.into_string()));
         *response.status_mut() = status;
         let elsewhere = may_lead_to.map(|origin| format!(" {origin}")).unwrap_or_default();
+        let images = if self.look.logo.is_some() { "img-src 'self'; " } else { "" };
         let policy = format!(
-            "default-src 'none'; style-src 'sha256-{}'; form-action 'self' https:{elsewhere}; frame-ancestors 'none'; \
+            "default-src 'none'; {images}style-src 'sha256-{}'; form-action 'self' https:{elsewhere}; frame-ancestors 'none'; \
              base-uri 'none'",
             self.look.digest
         );
@@ -512,5 +517,27 @@ mod tests {
         );
         assert!(policy.contains("form-action 'self' https: https://reports.test;"), "{policy}");
         assert!(!policy.contains("unsafe"), "{policy}");
+    }
+
+    #[test]
+    fn images_are_the_gateway_s_own_and_only_where_there_is_a_logo() {
+        let logo = crate::config::Logo {
+            image: Bytes::new(),
+            media_type: "image/png",
+            version: "0123456789abcdef".to_owned(),
+        };
+        let (plain, branded) = (Brand::default(), Brand { logo: Some(logo), ..Brand::default() });
+        for (brand, has_logo) in [(plain, false), (branded, true)] {
+            let (texts, look) = (Texts::built_in(), Look::new(&brand));
+            let spoken = texts.spoken(&HeaderMap::new());
+            let view = View { look: &look, spoken, base: "/_stytch", product: "Ours & \"co\"", typed: "" };
+            let response = view.answer(StatusCode::OK, &view.sign_out(None), None);
+            let policy = response.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
+            assert_eq!(policy.contains("img-src"), has_logo, "{policy}");
+            assert_eq!(policy.contains("img-src 'self';"), has_logo, "{policy}");
+            let text = String::from_utf8(response.into_body().to_vec()).unwrap();
+            let image = "<img class=\"logo\" src=\"/_stytch/logo?v=0123456789abcdef\" alt=\"Ours &amp; &quot;co&quot;\">";
+            assert_eq!(text.contains(image), has_logo, "{text}");
+        }
     }
 }

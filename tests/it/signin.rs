@@ -13,6 +13,7 @@ mod enrolment;
 mod guards;
 mod lasting;
 mod links;
+mod logo;
 mod member;
 mod oauth;
 mod sso;

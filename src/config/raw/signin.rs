@@ -70,9 +70,8 @@ pub(in crate::config) struct Brand {
     /// The name shown. By default the host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::config) name: Option<String>,
-    /// An image file.
+    /// An image file in the place of the name: SVG, PNG, JPEG or WebP, at most 256 KiB.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-later" = true))]
     pub(in crate::config) logo: Option<String>,
     /// The colour of buttons and links, such as `#1a56db`.
     #[serde(skip_serializing_if = "Option::is_none")]

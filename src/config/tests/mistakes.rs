@@ -597,7 +597,6 @@ fn what_is_not_available_yet_is_never_accepted_in_silence() {
         let message = format!("{key}: not available yet in this version; remove it");
         assert_eq!(told(section, lines), [message], "for {lines:?} in {section}");
     };
-    later("[signin.brand]", "logo = \"/x.svg\"", "signin.brand.logo");
     later("[cache]", "url = \"redis://127.0.0.1\"", "cache.url");
     later("[rate_limit]", "identity = \"1/min\"", "rate_limit.identity");
     later("[telemetry]", "otlp_endpoint = \"http://127.0.0.1:4317\"", "telemetry.otlp_endpoint");

@@ -57,6 +57,11 @@ fn of_sign_in() {
             "signin.texts: /nowhere/texts.toml cannot be read: No such file or directory (os error 2)",
         ),
         ("enabeld = true", "signin.enabeld: unknown key, did you mean \"enabled\"?"),
+        (
+            "brand.logo = \"/nowhere/logo.svg\"",
+            "signin.brand.logo: /nowhere/logo.svg cannot be read: No such file or directory (os error 2)",
+        ),
+        ("brand.logo = \"/\"", "signin.brand.logo: / is not a file"),
     ] {
         assert_eq!(told("[signin]", lines), [message], "for {lines:?}");
     }
@@ -151,6 +156,20 @@ fn claims_that_are_more_than_stytch_takes() {
     let more = fits.replacen("xx", "xxx", 1);
     let message = "signin.custom_claims: 4097 bytes as JSON; Stytch takes 4096 in all";
     assert_eq!(told("[signin]", &more), [message]);
+}
+
+#[test]
+fn a_logo_is_a_small_image() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("logo.png");
+    let large = [b"\x89PNG\r\n\x1a\n".as_slice(), &vec![0; 256 << 10]].concat();
+    for (bytes, complaint) in
+        [(b"<html>".as_slice(), "is no SVG, PNG, JPEG or WebP image"), (&large, "is larger than 256 KiB")]
+    {
+        std::fs::write(&path, bytes).unwrap();
+        let told = told("[signin.brand]", &format!("logo = \"{}\"", path.display()));
+        assert_eq!(told, [format!("signin.brand.logo: {} {complaint}", path.display())]);
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Findings, round_trips, secret};
+use super::{Findings, logo, round_trips, secret};
 use crate::access::host::{self, Authority};
 use crate::config::problems::{KeyPath, Problems, did_you_mean};
 use crate::config::{Brand, Secret, Signin, SigninMethod, Vertical, raw};
@@ -32,7 +32,7 @@ pub(super) fn signin(all: &raw::Raw, findings: &mut Findings) -> Option<Signin> 
     }
     let session_minutes = session_minutes(raw, &mut findings.problems);
     let custom_claims = custom_claims(raw, &mut findings.problems);
-    let brand = brand(&raw.brand, &mut findings.problems);
+    let brand = brand(&raw.brand, findings);
     let texts = texts(raw, findings);
     let redirects = redirects(raw, &mut findings.problems);
     let state_key = state_key(raw, findings);
@@ -137,8 +137,10 @@ fn custom_claims(raw: &raw::Signin, problems: &mut Problems) -> serde_json::Map<
     claims
 }
 
-fn brand(raw: &raw::Brand, problems: &mut Problems) -> Option<Brand> {
+fn brand(raw: &raw::Brand, findings: &mut Findings) -> Option<Brand> {
     let key = KeyPath::of("signin.brand");
+    let logo = logo::logo(raw.logo.as_deref(), findings);
+    let problems = &mut findings.problems;
     if raw.name.as_ref().is_some_and(|name| name.trim().is_empty()) {
         problems.add(&key.key("name"), "is empty; to show the host, leave the key out");
     }
@@ -146,7 +148,7 @@ fn brand(raw: &raw::Brand, problems: &mut Problems) -> Option<Brand> {
         Some(text) => Some(problems.keep(&key.key("accent"), colour(text))?),
         None => None,
     };
-    Some(Brand { name: raw.name.clone(), accent })
+    Some(Brand { name: raw.name.clone(), accent, logo: logo? })
 }
 
 fn colour(text: &str) -> Result<[u8; 3], String> {
