@@ -10,7 +10,7 @@ import { createRequire } from "node:module";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
 
-import { AWAY_PAGES, MEMBER_PAGES, USER_PAGES } from "./pages.js";
+import { AWAY_PAGES, CREATOR_PAGES, MEMBER_PAGES, USER_PAGES } from "./pages.js";
 import { Scene } from "./scene.js";
 
 const SHOTS = path.join(import.meta.dirname, "shots");
@@ -119,6 +119,7 @@ function every(settings, pages, suffix) {
 
 await rm(SHOTS, { recursive: true, force: true });
 every({ signin: 'brand.name = "Example"' }, MEMBER_PAGES, "of members");
+every({ signin: 'brand.name = "Example"\ncreate_organizations = true' }, CREATOR_PAGES, "of creators");
 every({ vertical: "consumer", signin: 'methods = ["email_otp", "sms_otp"]' }, USER_PAGES, "of users");
 const METHODS = 'methods = ["email_otp", "magic_link", "oauth", "sso"]\noauth_providers = ["google", "microsoft"]';
 every({ away: true, signin: `brand.name = "Example"\n${METHODS}` }, AWAY_PAGES, "from which people leave");

@@ -3,6 +3,8 @@
  * in the language that the person's browser asks for, so nothing here goes by the words on a page.
  */
 
+import { createHmac } from "node:crypto";
+
 const LONG = "bartholomew.featherstonehaugh-cholmondeley.the.third@subsidiary-of-a-company.example";
 
 /** Sends the form that has the field, or the button's own. */
@@ -24,6 +26,17 @@ async function toCode(person, email, query = "") {
 async function pastCode(person, email, query = "") {
   await toCode(person, email, query);
   await submit(person, "code", await person.scene.code(email));
+}
+
+/** What an authenticator app shows now (RFC 6238). */
+function appCode(key) {
+  const bits = [...key].map((letter) => "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(letter).toString(2).padStart(5, "0"));
+  const secret = Buffer.from(bits.join("").match(/.{8}/g).map((byte) => Number.parseInt(byte, 2)));
+  const step = Buffer.alloc(8);
+  step.writeBigInt64BE(BigInt(Math.floor(Date.now() / 30_000)));
+  const tag = createHmac("sha1", secret).update(step).digest();
+  const number = tag.readUInt32BE(tag[19] & 0xf) & 0x7fffffff;
+  return String(number % 1_000_000).padStart(6, "0");
 }
 
 const at = (person, selector) => person.page.locator(selector).first().waitFor();
@@ -92,6 +105,35 @@ export const MEMBER_PAGES = {
     await submit(person, "phone", "12345");
     await at(person, "#phone-error");
   },
+  "second factor, an app to set up": async (person) => {
+    await pastCode(person, "sue@strict.example");
+    await click(person, "new_app");
+    await at(person, ".qr");
+  },
+  "second factor, a wrong first code": async (person) => {
+    await pastCode(person, "sue@strict.example");
+    await click(person, "new_app");
+    await at(person, ".qr");
+    await submit(person, "code", "000000");
+    await at(person, "#code-error");
+  },
+  "recovery codes to keep": async (person) => {
+    await pastCode(person, "una@strict.example");
+    await click(person, "new_app");
+    const key = await person.page.locator(".key").textContent();
+    await submit(person, "code", appCode(key.replaceAll(" ", "")));
+    await at(person, ".codes");
+  },
+  "recovery codes left": async (person) => {
+    await pastCode(person, "pip@acme.example");
+    await click(person, "recovery");
+    await submit(person, "code", "abcd-efgh-ijkl");
+    await at(person, 'button[value="new_codes"]');
+  },
+  "choose, joining": async (person) => {
+    await pastCode(person, "joe@open.example");
+    await at(person, ".choices .hint");
+  },
   "another way to sign in": async (person) => {
     await pastCode(person, "kim@closed.example");
     await person.heading();
@@ -137,6 +179,28 @@ export const MEMBER_PAGES = {
   "refused, sign-in required": (person) => person.open("/scripts-only/"),
   "refused, no such page": (person) => person.open("/_stytch/nothing"),
   "refused, application gone": (person) => person.open("/broken/"),
+};
+
+/** With `create_organizations`. */
+export const CREATOR_PAGES = {
+  "choose, or create": async (person) => {
+    await pastCode(person, "joe@open.example");
+    await at(person, 'button[value="create"]');
+  },
+  "create an organization": async (person) => {
+    await pastCode(person, "nobody@nowhere.example");
+    await at(person, "#slug");
+  },
+  "create, name taken": async (person) => {
+    await pastCode(person, "nobody@nowhere.example");
+    await person.page.locator("#name").fill("Acme & Daughters");
+    await submit(person, "slug", "acme");
+    await at(person, "#slug-error");
+  },
+  "organizations, or create": async (person) => {
+    await person.hasSession({ email: "ben@acme.example", organization: "acme" });
+    await person.open("/_stytch/organizations");
+  },
 };
 
 export const USER_PAGES = {

@@ -73,7 +73,7 @@ fn the_full_example_has_every_key() {
     // With what is not available yet made part of it, and what must not stand beside another key.
     let text = text.replace("\n#: ", "\n").replace("\n# secret = ", "\nsecret = ");
     let text = text.replace("\n# texts = ", "\ntexts = ").replace("\n# state_key", "\nstate_key");
-    let text = ["ca", "cert", "key"]
+    let text = ["ca", "cert", "key", "logo"]
         .iter()
         .fold(text, |text, key| text.replace(&format!("\n# {key} = "), &format!("\n{key} = ")));
     let mut in_file = Vec::new();

@@ -50,9 +50,9 @@ impl View<'_> {
                 p #sent { (self.text(Key::SetUpText)) }
                 (self.picture(side, &path))
             }
-            p { a href=(uri) { (self.text(Key::SetUpLink)) } }
-            p #key-label { (self.text(Key::SetUpKey)) }
-            p.key aria-labelledby="key-label" translate="no" { (setup.grouped()) }
+            p { a.button.plain href=(uri) { (self.text(Key::SetUpLink)) } }
+            p { (self.text(Key::SetUpKey)) }
+            p.key translate="no" { (setup.grouped()) }
             (self.code_form(ticket, Key::SetUpCode, false, notice))
             form.more method="post" action={ (self.base) "/login" } {
                 (ticket.fields())
