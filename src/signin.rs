@@ -60,6 +60,7 @@ mod page;
 pub mod redirect;
 pub(crate) mod refusal;
 mod session;
+mod shown;
 pub mod state;
 mod step_up;
 pub mod target;

@@ -3,9 +3,10 @@
 use super::choice::Choice;
 use super::flow;
 use super::form::{self, Fields};
-use super::login::{Next, admitted, go_on, with_target};
+use super::login::{Next, admitted, go_on};
 use super::page::{Creation, Ticket};
 use super::redirect::{login_path, login_to};
+use super::shown::with_target;
 use super::state::{State, Step};
 use super::texts::Key;
 use super::{Answer, Desk, Trouble, create, member, see_other};

@@ -8,13 +8,12 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::choice::Choice;
 use super::look::Look;
 use super::texts::{Key, Spoken};
 use super::trip::{Offers, Sso};
 
 mod create;
-mod enrolment;
+mod second;
 mod trips;
 
 pub(super) use create::Creation;
@@ -271,69 +270,6 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Asks which organization; `action` is the endpoint that takes the answer.
-    pub(super) fn choose(
-        &self,
-        ticket: Ticket<'_>,
-        action: &str,
-        organizations: &[Choice],
-        creation: &Creation,
-        notice: Option<Key>,
-    ) -> Page {
-        let body = html! {
-            (self.notice(notice))
-            p { (self.text(Key::ChooseText)) }
-            form method="post" action={ (self.base) (action) } {
-                (ticket.fields())
-                input type="hidden" name="action" value="choose";
-                ul.choices {
-                    @for (at, choice) in organizations.iter().enumerate() { li { (self.choice(at, choice)) } }
-                }
-            }
-            (self.creation(ticket, creation))
-        };
-        Page { title: self.text(Key::Choose).to_owned(), body }
-    }
-
-    /// Asks for a second factor.
-    pub(super) fn second(&self, ticket: Ticket<'_>, second: &Second<'_>, notice: Option<Key>) -> Page {
-        let (text, label, words, asks) = match second.using {
-            Using::SmsUnsent => (Key::SecondSmsUnsent, Key::Code, false, false),
-            Using::Sms => (Key::SecondSms, Key::Code, false, true),
-            Using::App => (Key::SecondApp, Key::Code, false, true),
-            Using::RecoveryCode => (Key::SecondRecovery, Key::RecoveryCode, true, true),
-        };
-        let phone = second.phone.unwrap_or_default();
-        let is_sms = matches!(second.using, Using::Sms | Using::SmsUnsent);
-        let may_prefer = second.app && second.phone.is_some() && second.using != Using::RecoveryCode;
-        let body = html! {
-            p #sent { (self.spoken.filled(text, &[("phone", phone)])) }
-            (self.notice(notice))
-            @if asks { (self.code_form_with(ticket, label, words, notice, &self.preference(may_prefer))) }
-            form.more[asks] method="post" action={ (self.base) "/login" } {
-                (ticket.fields())
-                @if second.using == Using::SmsUnsent {
-                    button name="action" value="sms" { (self.text(Key::SendByPhone)) }
-                } @else if is_sms {
-                    button.second name="action" value="sms" { (self.text(Key::Resend)) }
-                } @else if second.phone.is_some() {
-                    button.second name="action" value="sms" { (self.text(Key::UseSms)) }
-                }
-                @if second.app && second.using != Using::App {
-                    button.second name="action" value="app" { (self.text(Key::UseApp)) }
-                }
-                @if second.app && second.using != Using::RecoveryCode {
-                    button.second name="action" value="recovery" { (self.text(Key::UseRecovery)) }
-                }
-                @if second.other {
-                    button.second name="action" value="choose" { (self.text(Key::OtherFactor)) }
-                }
-                button.second name="action" value="restart" { (self.text(Key::StartAgain)) }
-            }
-        };
-        Page { title: self.text(Key::SecondFactor).to_owned(), body }
-    }
-
     /// Says something that is the end of the way, and where one may begin again.
     pub(super) fn end(&self, title: Key, text: &str, way_on: Option<(&str, Key)>) -> Page {
         let body = html! {
@@ -440,7 +376,7 @@ mod tests {
 
     use super::*;
     use crate::config::Brand;
-    use crate::signin::choice::Standing;
+    use crate::signin::choice::{Choice, Standing};
     use crate::signin::state::{Create, Setup};
     use crate::signin::texts::Texts;
 

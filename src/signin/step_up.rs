@@ -16,7 +16,7 @@ use super::refusal::why;
 use super::state::{By, Second, Start, State, Step, StepUp, Using};
 use super::target::Target;
 use super::texts::Key;
-use super::{Answer, Desk, Trouble, flow, member, see_other, trip};
+use super::{Answer, Desk, Trouble, flow, member, see_other, shown, trip};
 use crate::access::authn::Proved;
 use crate::access::authn::answer::Answer as Known;
 use crate::access::rejection::{Code, Rejection};
@@ -53,7 +53,7 @@ pub(super) async fn show(
     let step = answered.and_then(|answered| ways(desk, &answered.identity, needed.clone()));
     let Some(step) = step else { return Ok(end(desk, &needed)) };
     let (id, state) = (flow::begin(), State::new(target.location(), Step::StepUp(step)));
-    let mut answer = login::render(desk, &id, &state).await?;
+    let mut answer = shown::render(desk, &id, &state).await?;
     let headers = answer.response.headers_mut();
     flow::make_room(desk, headers);
     flow::keep(desk, &id, &state, headers);

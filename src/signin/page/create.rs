@@ -17,8 +17,32 @@ pub(in crate::signin) enum Creation {
 }
 
 impl View<'_> {
+    /// Asks which organization; `action` is the endpoint that takes the answer.
+    pub(in crate::signin) fn choose(
+        &self,
+        ticket: Ticket<'_>,
+        action: &str,
+        organizations: &[Choice],
+        creation: &Creation,
+        notice: Option<Key>,
+    ) -> Page {
+        let body = html! {
+            (self.notice(notice))
+            p { (self.text(Key::ChooseText)) }
+            form method="post" action={ (self.base) (action) } {
+                (ticket.fields())
+                input type="hidden" name="action" value="choose";
+                ul.choices {
+                    @for (at, choice) in organizations.iter().enumerate() { li { (self.choice(at, choice)) } }
+                }
+            }
+            (self.creation(ticket, creation))
+        };
+        Page { title: self.text(Key::Choose).to_owned(), body }
+    }
+
     /// One organization, with what somebody is to it where that is not a member.
-    pub(super) fn choice(&self, at: usize, choice: &Choice) -> Markup {
+    fn choice(&self, at: usize, choice: &Choice) -> Markup {
         let hint = match choice.standing {
             Standing::Member => None,
             Standing::Invited => Some(Key::Invited),
@@ -37,7 +61,7 @@ impl View<'_> {
         }
     }
 
-    pub(super) fn creation(&self, ticket: Ticket<'_>, creation: &Creation) -> Markup {
+    fn creation(&self, ticket: Ticket<'_>, creation: &Creation) -> Markup {
         html! {
             @match creation {
                 Creation::Never => {}

@@ -1,16 +1,60 @@
-//! The pages of second factors that are set up: the choice, an authenticator app, recovery codes.
+//! The pages of second factors: of those there are, and of those that are set up.
 //!
 //! What holds: the QR code is drawn here, as an element of the page, so that the policy need not
 //! allow any image; what scans it can also be typed.
 
 use maud::{Markup, html};
 
-use super::{Page, Ticket, View, Ways};
+use super::{Page, Second, Ticket, Using, View, Ways};
 use crate::signin::enrolment::{FEW, drawn};
 use crate::signin::state::Setup;
 use crate::signin::texts::Key;
 
 impl View<'_> {
+    /// Asks for a second factor.
+    pub(in crate::signin) fn second(
+        &self,
+        ticket: Ticket<'_>,
+        second: &Second<'_>,
+        notice: Option<Key>,
+    ) -> Page {
+        let (text, label, words, asks) = match second.using {
+            Using::SmsUnsent => (Key::SecondSmsUnsent, Key::Code, false, false),
+            Using::Sms => (Key::SecondSms, Key::Code, false, true),
+            Using::App => (Key::SecondApp, Key::Code, false, true),
+            Using::RecoveryCode => (Key::SecondRecovery, Key::RecoveryCode, true, true),
+        };
+        let phone = second.phone.unwrap_or_default();
+        let is_sms = matches!(second.using, Using::Sms | Using::SmsUnsent);
+        let may_prefer = second.app && second.phone.is_some() && second.using != Using::RecoveryCode;
+        let body = html! {
+            p #sent { (self.spoken.filled(text, &[("phone", phone)])) }
+            (self.notice(notice))
+            @if asks { (self.code_form_with(ticket, label, words, notice, &self.preference(may_prefer))) }
+            form.more[asks] method="post" action={ (self.base) "/login" } {
+                (ticket.fields())
+                @if second.using == Using::SmsUnsent {
+                    button name="action" value="sms" { (self.text(Key::SendByPhone)) }
+                } @else if is_sms {
+                    button.second name="action" value="sms" { (self.text(Key::Resend)) }
+                } @else if second.phone.is_some() {
+                    button.second name="action" value="sms" { (self.text(Key::UseSms)) }
+                }
+                @if second.app && second.using != Using::App {
+                    button.second name="action" value="app" { (self.text(Key::UseApp)) }
+                }
+                @if second.app && second.using != Using::RecoveryCode {
+                    button.second name="action" value="recovery" { (self.text(Key::UseRecovery)) }
+                }
+                @if second.other {
+                    button.second name="action" value="choose" { (self.text(Key::OtherFactor)) }
+                }
+                button.second name="action" value="restart" { (self.text(Key::StartAgain)) }
+            }
+        };
+        Page { title: self.text(Key::SecondFactor).to_owned(), body }
+    }
+
     /// Asks what is to become the second factor.
     pub(in crate::signin) fn enrol(
         &self,
@@ -64,7 +108,7 @@ impl View<'_> {
     }
 
     /// Asks, of whoever has two second factors, whether this is the one to be asked for first.
-    pub(super) fn preference(&self, offered: bool) -> Markup {
+    fn preference(&self, offered: bool) -> Markup {
         html! {
             @if offered {
                 p.check {
