@@ -1,4 +1,4 @@
-//! Where a refusal leads.
+//! Where browsers are sent, and what they come back to.
 
 use std::sync::Arc;
 
