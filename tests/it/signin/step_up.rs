@@ -91,6 +91,7 @@ async fn an_authenticator_app_is_the_factor_that_was_missing() {
     let page = browser.send(&page, &[("action", "app")]).await;
     let page = browser.send(&page, &[("action", "recovery")]).await;
     let page = browser.send(&page, &[("action", "code"), ("code", &codes[0])]).await.status(200);
+    let page = browser.send(&page.says("Recovery codes left: 9"), &[("action", "on")]).await;
     assert_eq!(page.at, "/mfa");
 }
 
