@@ -158,8 +158,8 @@ async fn every_series_is_there_and_every_label_is_bounded() {
     }
     let names: BTreeSet<_> = labels.iter().map(|(name, _)| name.as_str()).collect();
     let known = [
-        "address", "code", "decision", "endpoint", "hash", "le", "outcome", "reason", "route", "source",
-        "state", "upstream", "version",
+        "address", "code", "decision", "endpoint", "hash", "kind", "le", "outcome", "reason", "route",
+        "source", "state", "upstream", "version",
     ];
     assert!(names.is_subset(&known.into()), "{names:?}");
     let telling = |value: &str| {

@@ -6,12 +6,21 @@
 
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 
 use crate::access::host;
 use crate::access::rejection::{Code, Rejection};
 use crate::config::Limits;
 use crate::server::framing::{Framing, Stop};
+
+/// RFC 9113 section 8.2.2. h2 refuses them as well.
+const OF_A_CONNECTION: [HeaderName; 5] = [
+    header::CONNECTION,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
 
 const fn no<T>(reason: &'static str) -> Result<T, Rejection> {
     Err(Rejection::new(Code::BadRequest, reason))
@@ -78,6 +87,9 @@ fn judge(
         scratch.extend_from_slice(piece.as_bytes());
     }
     for (name, value) in headers {
+        if OF_A_CONNECTION.contains(name) {
+            return no("a header that concerns one connection of HTTP/1.1");
+        }
         let value = value.as_bytes();
         if value.trim_ascii().len() != value.len() {
             return no("a header's value begins or ends with white space");
@@ -150,6 +162,7 @@ mod tests {
             (&[("content-length", "1"), ("content-length", "1")], Code::BadRequest),
             (&[("content-length", "+1")], Code::BadRequest),
             (&[("transfer-encoding", "gzip")], Code::BadRequest),
+            (&[("transfer-encoding", "chunked")], Code::BadRequest),
             (&[("upgrade", "websocket"), ("connection", "upgrade")], Code::BadRequest),
             (
                 &[
