@@ -65,4 +65,4 @@ class Visitor:
 
 def link(page, label):
     """Where the link with that label leads."""
-    return html.unescape(re.search(rf'<a href="([^"]*)">{label}</a>', page.body.decode())[1])
+    return html.unescape(re.search(rf'<a[^>]* href="([^"]*)"[^>]*>{label}</a>', page.body.decode())[1])
