@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
-use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Method, Uri};
 use ipnet::IpNet;
@@ -18,13 +17,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::access::authz::rules::Rules;
-use crate::access::host::Authority;
 use crate::access::route::{HostPattern, PathPattern, Table};
 use crate::identity::assertion;
 use crate::identity::template::Template;
 use crate::protected_resource::Announced;
 use crate::server::tls::certificate::{Authorities, Certificate};
-use crate::signin::texts::Texts;
 use crate::upstream::tls::Tls;
 
 mod access;
@@ -38,6 +35,7 @@ mod round_trips;
 mod schema;
 pub mod secret;
 mod shape;
+mod signin;
 mod summary;
 mod units;
 mod validate;
@@ -49,6 +47,7 @@ pub use print::print;
 pub use round_trips::{Callback, OauthProvider, RoundTrips};
 pub use schema::schema;
 pub use secret::Secret;
+pub use signin::{Brand, Logo, Signin, SigninMethod};
 pub use summary::summary;
 
 pub use crate::stytch::Vertical;
@@ -420,64 +419,6 @@ pub struct RateLimit {
     pub sign_in: Option<Rate>,
     /// Events allowed at once; by default as many as the rate counts.
     pub burst: Option<u32>,
-}
-
-/// The pages on which people sign in.
-#[derive(Debug, Clone)]
-pub struct Signin {
-    pub enabled: bool,
-    /// What the gateway's own endpoints are under, enabled or not. Without a slash at the end.
-    pub base_path: String,
-    pub methods: Vec<SigninMethod>,
-    /// In the order in which they are shown.
-    pub oauth_providers: Vec<OauthProvider>,
-    /// None where no way to sign in leaves the gateway.
-    pub round_trips: Option<RoundTrips>,
-    /// Of a new session, in the unit that Stytch takes.
-    pub session_minutes: u32,
-    /// That every session begun here gets.
-    pub custom_claims: serde_json::Map<String, serde_json::Value>,
-    /// Whether whoever has proved an address may make an organization. Members alone.
-    pub create_organizations: bool,
-    pub brand: Brand,
-    pub texts: Arc<Texts>,
-    /// Hosts other than the request's own that one may return to.
-    pub redirects: Vec<Authority<'static>>,
-    /// None: one is made at the start.
-    pub state_key: Option<Secret>,
-}
-
-/// How the sign-in pages look.
-#[derive(Debug, Clone, Default)]
-pub struct Brand {
-    /// None: the host.
-    pub name: Option<String>,
-    /// Red, green and blue.
-    pub accent: Option<[u8; 3]>,
-    pub logo: Option<Logo>,
-}
-
-/// An image for the sign-in pages.
-#[derive(Debug, Clone)]
-pub struct Logo {
-    pub image: Bytes,
-    /// Of the bytes, whatever the file is called.
-    pub media_type: &'static str,
-    /// What the image can be told from another by, in hexadecimal.
-    pub version: String,
-}
-
-/// A way to sign in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(inline)]
-pub enum SigninMethod {
-    EmailOtp,
-    SmsOtp,
-    WhatsappOtp,
-    MagicLink,
-    Oauth,
-    Sso,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -196,7 +196,7 @@ mod tests {
             let (Ok(target), Ok(value)) = (PathAndQuery::try_from(path.as_str()), HeaderValue::from_bytes(&value)) else { return Ok(()) };
             let mut request = Request::new(());
             *request.uri_mut() = Uri::builder().scheme("https").authority("app.test").path_and_query(target).build().unwrap();
-            request.headers_mut().append(http::HeaderName::try_from(name).unwrap(), value);
+            request.headers_mut().append(HeaderName::try_from(name).unwrap(), value);
             let mut scratch = Vec::new();
             let mut parts = request.into_parts().0;
             if translate(&mut parts, &LIMITS, &mut scratch).is_ok() {
