@@ -14,8 +14,8 @@ browser_packages() {
         cp tests/browser/package.json "$browser/package.json"
         npm install --prefix "$browser" --no-audit --no-fund --loglevel=error
     fi
-    rm -f "$browser"/*.js "$browser"/*.toml
-    cp tests/browser/*.js tests/browser/*.toml "$browser/"
+    rm -f "$browser"/*.js "$browser"/*.toml "$browser"/*.svg
+    cp tests/browser/*.{js,toml,svg} "$browser/"
     CHROMIUM="$(command -v chromium)"
     # shellcheck disable=SC2154 # From common.sh.
     BUILT="$(realpath -m "$target/debug")"

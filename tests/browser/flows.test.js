@@ -1,9 +1,21 @@
 /** Every way in, from the first page to the application, with scripts and without. */
 
 import assert from "node:assert/strict";
+import { createHmac } from "node:crypto";
 import { after, before, describe, test } from "node:test";
 
 import { Scene } from "./scene.js";
+
+/** RFC 6238, with the settings of all apps: what one shows now that was given this key in base32. */
+function shownByApp(key) {
+  const bits = [...key].map((letter) => "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(letter).toString(2).padStart(5, "0"));
+  const bytes = bits.join("").match(/.{8}/g).map((byte) => Number.parseInt(byte, 2));
+  const counter = Buffer.alloc(8);
+  counter.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000)));
+  const digest = createHmac("sha1", Buffer.from(bytes)).update(counter).digest();
+  const code = digest.readUInt32BE(digest.at(-1) & 0xf) & 0x7fff_ffff;
+  return String(code % 1_000_000).padStart(6, "0");
+}
 
 const RECOVERY = { true: "abcd-efgh-ijkl", false: "mnop-qrst-uvwx" };
 
@@ -12,7 +24,7 @@ for (const scripts of [true, false]) {
 
   describe(`members, ${how}`, () => {
     let scene;
-    before(async () => (scene = await Scene.start({ signin: 'brand.name = "Example"' })));
+    before(async () => (scene = await Scene.start({ signin: 'brand.name = "Example"\ncreate_organizations = true' })));
     after(() => scene?.end());
     const play = (name, plays) =>
       test(name, async () => {
@@ -63,6 +75,8 @@ for (const scripts of [true, false]) {
       await tom.press("Use a recovery code instead");
       await tom.fill("Recovery code", RECOVERY[scripts]);
       await tom.press("Continue");
+      await tom.sees("You used a recovery code");
+      await tom.press("Continue");
       assert.equal((await tom.arrives()).url, "/reports");
     });
 
@@ -75,6 +89,28 @@ for (const scripts of [true, false]) {
       await sue.page.getByLabel("Code", { exact: true }).waitFor();
       await sue.enterCodeOf(phone);
       await sue.arrives();
+    });
+
+    play("an authenticator app becomes the second factor, and its codes are kept", async (person) => {
+      await person.signIn("/reports", scripts ? "sam@strict.example" : "sid@strict.example");
+      await person.sees("One more step");
+      await person.press("Set up an authenticator app");
+      await person.sees("Set up your authenticator app");
+      await person.page.getByRole("img", { name: /QR/ }).waitFor();
+      const key = await person.page.locator(".key").innerText();
+      await person.fill("Code that the app shows", shownByApp(key.replaceAll(/\s/g, "")));
+      await person.press("Continue");
+      await person.sees("Keep your recovery codes");
+      assert.ok((await person.page.locator(".codes li").count()) >= 8);
+      await person.press("I have kept them");
+      assert.equal((await person.arrives())["x-stytch-organization-slug"], "strict");
+    });
+
+    play("an organization is created", async (zoe) => {
+      await zoe.signIn("/reports", "zoe@initech.example");
+      await zoe.fill("Name of the organization", scripts ? "Initech" : "Initrode");
+      await zoe.press("Create an organization");
+      assert.equal((await zoe.arrives())["x-stytch-organization-slug"], scripts ? "initech" : "initrode");
     });
 
     play("a wrong code is said to be wrong, and the right one still goes", async (ben) => {

@@ -10,7 +10,7 @@ import { createRequire } from "node:module";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
 
-import { AWAY_PAGES, CREATOR_PAGES, MEMBER_PAGES, USER_PAGES } from "./pages.js";
+import { AWAY_PAGES, BRANDED_PAGES, CREATOR_PAGES, MEMBER_PAGES, USER_PAGES } from "./pages.js";
 import { Scene } from "./scene.js";
 
 const SHOTS = path.join(import.meta.dirname, "shots");
@@ -123,3 +123,5 @@ every({ signin: 'brand.name = "Example"\ncreate_organizations = true' }, CREATOR
 every({ vertical: "consumer", signin: 'methods = ["email_otp", "sms_otp"]' }, USER_PAGES, "of users");
 const METHODS = 'methods = ["email_otp", "magic_link", "oauth", "sso"]\noauth_providers = ["google", "microsoft"]';
 every({ away: true, signin: `brand.name = "Example"\n${METHODS}` }, AWAY_PAGES, "from which people leave");
+const LOGO = `brand.logo = "${path.join(import.meta.dirname, "logo.svg")}"\nbrand.accent = "#ffd400"`;
+every({ signin: `brand.name = "Example"\n${LOGO}` }, BRANDED_PAGES, "with a logo");

@@ -280,3 +280,9 @@ export const AWAY_PAGES = {
     await person.open("/org/globex/");
   },
 };
+
+/** With a logo and a bright accent. */
+export const BRANDED_PAGES = {
+  "start, branded": (person) => person.open("/_stytch/login"),
+  "code, branded": (person) => toCode(person, "ben@acme.example"),
+};

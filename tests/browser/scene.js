@@ -15,7 +15,8 @@ import { createInterface } from "node:readline";
 import { chromium } from "playwright-core";
 
 const { BUILT, CHROMIUM } = process.env;
-const PATIENCE = 20_000;
+/** Nothing takes that long, but on a machine that has much else to do. */
+const PATIENCE = 60_000;
 
 /** Sign-in with the limits on one address out of the way. */
 const SETTINGS = `
@@ -282,7 +283,7 @@ ${ROUTES}${vertical === "b2b" ? MEMBERS_ROUTES : ""}`,
       reducedMotion: "reduce",
       ...options,
     });
-    context.setDefaultTimeout(10_000);
+    context.setDefaultTimeout(PATIENCE);
     return new Person(this, context, await context.newPage());
   }
 }
