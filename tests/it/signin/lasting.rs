@@ -62,7 +62,13 @@ async fn while_stytch_is_asked_anyway_too() {
     world.get("/").jwt(&session).expect(200).await;
     let minutes: Vec<_> =
         said(&world, AUTHENTICATE).iter().map(|body| body["session_duration_minutes"].clone()).collect();
-    assert_eq!(minutes, [json!(480), Value::Null], "the second knows that the session was prolonged");
+    // On a busy machine a request lasts long enough to be judged again.
+    let (first, others) = minutes.split_first().unwrap();
+    assert_eq!(*first, json!(480));
+    assert!(
+        !others.is_empty() && others.iter().all(Value::is_null),
+        "the session was prolonged: {minutes:?}"
+    );
 }
 
 #[tokio::test]
