@@ -63,12 +63,23 @@ auth = "none"
 /** Where Chromium itself goes, whoever uses it. */
 const ITS_OWN = ["google.com", "googleapis.com", "gvt1.com", "gstatic.com"].map((name) => `MAP *.${name} ~NOTFOUND`);
 
+/** Programs that run, which must not outlive the tests that are told to stop. */
+const children = new Set();
+for (const signal of ["SIGINT", "SIGTERM"]) {
+  process.once(signal, () => {
+    for (const child of children) child.kill("SIGKILL");
+    process.exit(1);
+  });
+}
+
 /** Starts a program and resolves with it, the line it was waited for, and all lines so far. */
 async function started(program, args, wanted, stream, environment = {}) {
   const child = spawn(path.join(BUILT, program), args, {
     env: { ...process.env, ...environment },
     stdio: ["ignore", stream === "stdout" ? "pipe" : "ignore", stream === "stderr" ? "pipe" : "inherit"],
   });
+  children.add(child);
+  child.once("exit", () => children.delete(child));
   const lines = [];
   const found = new Promise((resolve, reject) => {
     createInterface(child[stream]).on("line", (line) => {
