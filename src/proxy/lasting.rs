@@ -19,6 +19,7 @@ use crate::access::rejection::{Code, Rejection};
 use crate::access::{Grant, RequestHead};
 use crate::clock;
 use crate::config::Auth;
+use crate::identity::Identity;
 use crate::metrics::StreamEnd;
 use crate::server::record::{Cut, Record};
 use crate::server::worker::Worker;
@@ -125,14 +126,7 @@ impl Lasting {
                 .set(now.saturating_add(clock::span(site.config.session.max_staleness).max(SHORTEST)));
             return Ok(());
         };
-        let (was, is) = (&self.word.borrow().identity.clone(), &proved.word.identity);
-        let id = |identity: &crate::identity::Identity| {
-            (
-                identity.subject.clone(),
-                identity.organization.as_ref().map(|organization| organization.id.clone()),
-            )
-        };
-        if id(was) != id(is) {
+        if !is_of_same(&self.word.borrow().identity, &proved.word.identity) {
             let other = Rejection::new(Code::InvalidCredential, "the credential is somebody else's by now");
             return Err(cut(&other, &proved.word, now));
         }
@@ -141,6 +135,12 @@ impl Lasting {
         self.plan(proved, site, now);
         Ok(())
     }
+}
+
+/// Whether two identities are one person in one organization, whatever its slug is by now.
+fn is_of_same(one: &Identity, other: &Identity) -> bool {
+    let organizations = [one, other].map(|identity| identity.organization.as_ref().map(|own| &own.id));
+    one.subject == other.subject && organizations[0] == organizations[1]
 }
 
 /// Whether a request is turned back that nobody is proved for.
