@@ -136,13 +136,7 @@ impl Client {
         locale: Option<&str>,
         minutes: u32,
     ) -> Result<Sent, Error> {
-        let body = json!({
-            "email": email,
-            "attributes": attributes.body(),
-            "locale": locale,
-            "expiration_minutes": minutes,
-        });
-        self.post("/v1/otps/email/login_or_create", body).await
+        self.user_send("/v1/otps/email/login_or_create", ("email", email), attributes, locale, minutes).await
     }
 
     /// Texts a code to a user's phone, making the user where there is none.
@@ -153,7 +147,8 @@ impl Client {
         locale: Option<&str>,
         minutes: u32,
     ) -> Result<Sent, Error> {
-        self.user_phone_send("/v1/otps/sms/login_or_create", phone, attributes, locale, minutes).await
+        let to = ("phone_number", phone);
+        self.user_send("/v1/otps/sms/login_or_create", to, attributes, locale, minutes).await
     }
 
     /// The same by WhatsApp. Stytch's published document leaves the call out; its SDKs give it the
@@ -165,19 +160,20 @@ impl Client {
         locale: Option<&str>,
         minutes: u32,
     ) -> Result<Sent, Error> {
-        self.user_phone_send("/v1/otps/whatsapp/login_or_create", phone, attributes, locale, minutes).await
+        let to = ("phone_number", phone);
+        self.user_send("/v1/otps/whatsapp/login_or_create", to, attributes, locale, minutes).await
     }
 
-    async fn user_phone_send(
+    async fn user_send(
         &self,
         path: &str,
-        phone: &str,
+        (name, to): (&str, &str),
         attributes: Attributes<'_>,
         locale: Option<&str>,
         minutes: u32,
     ) -> Result<Sent, Error> {
         let body = json!({
-            "phone_number": phone,
+            name: to,
             "attributes": attributes.body(),
             "locale": locale,
             "expiration_minutes": minutes,
