@@ -270,7 +270,10 @@ impl Framing {
     /// Takes as many bytes as the current state can, at least one. None taken: held.
     fn step(&mut self, rest: &[u8]) -> Step {
         match self.state {
-            State::Start => self.start(rest[0]),
+            State::Start => {
+                self.start(rest[0])?;
+                self.head(rest)
+            }
             State::Body(left) => Ok(self.counted(rest, left, State::Body, State::Start)),
             State::ChunkSize { size, digits } => self.chunk_size(rest[0], size, digits),
             State::ChunkExtension(size) => self.chunk_extension(rest[0], size),
@@ -285,35 +288,35 @@ impl Framing {
             }
             State::Held => Ok(0),
             State::Tunnel => Ok(rest.len()),
-            _ => {
-                let most = if self.in_trailers {
-                    MAX_TRAILERS.min(self.max_head_bytes)
-                } else {
-                    self.max_head_bytes
-                };
-                match most - self.head_bytes {
-                    0 => Err(Malformed::TooLarge("the head is larger than limits.header_bytes")),
-                    room => self.head_step(&rest[..room.min(rest.len())]),
-                }
-            }
+            _ => self.head(rest),
+        }
+    }
+
+    /// The same within a head or a trailer, which may be only so long.
+    fn head(&mut self, rest: &[u8]) -> Step {
+        let most =
+            if self.in_trailers { MAX_TRAILERS.min(self.max_head_bytes) } else { self.max_head_bytes };
+        match most - self.head_bytes {
+            0 => Err(Malformed::TooLarge("the head is larger than limits.header_bytes")),
+            room => self.head_step(&rest[..room.min(rest.len())]),
         }
     }
 
     fn head_step(&mut self, rest: &[u8]) -> Step {
         match self.state {
             State::Method => self.method(rest),
-            State::TargetStart => self.target_start(rest[0]),
+            State::TargetStart => self.target_start(rest),
             State::Scheme => self.scheme(rest[0]),
             State::Authority(part) => self.authority(rest[0], part),
             State::Target => self.target(rest),
             State::Asterisk => self.target_end(rest[0]),
-            State::Version => self.version(rest[0]),
+            State::Version => self.version(rest),
             State::LineStart => match self.plain_line(rest) {
                 Some(taken) => Ok(taken),
-                None => self.line_start(rest[0]),
+                None => self.line_start(rest),
             },
             State::Name => self.name(rest),
-            State::ValueStart => self.value_start(rest[0]),
+            State::ValueStart => self.value_start(rest),
             State::Value => self.value(rest),
             State::HeadEnd => self.head_end(rest[0]),
             // RequestLineEnd and LineEnd; the others were told apart before.

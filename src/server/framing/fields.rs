@@ -15,24 +15,35 @@ impl Framing {
         Ok(self.count(1))
     }
 
-    /// Most lines at a stroke: those that are there to their end, have nothing to do with framing
-    /// and nothing wrong. Every other line goes byte by byte, where each verdict is given.
+    /// Most lines at a stroke: those that are there to their end, say nothing about framing but that
+    /// there is a `Host`, and have nothing wrong. Every other line goes piece by piece, where each
+    /// verdict is given.
     pub(super) fn plain_line(&mut self, rest: &[u8]) -> Option<usize> {
         let name = rest.iter().position(|&byte| !is_token(byte))?;
-        if rest[name] != b':' || name == 0 || name > MAX_NAME || may_frame(name) {
+        if rest[name] != b':' || name == 0 || name > MAX_NAME {
             return None;
         }
+        // The lengths of the names that [`Interest`] knows, and of their aliases.
+        let is_host = match name {
+            4 => rest[..name].eq_ignore_ascii_case(b"host"),
+            7 if rest[..name].eq_ignore_ascii_case(b"upgrade") => return None,
+            14 | 17 => return None,
+            _ => false,
+        };
         let end = name + memchr::memchr(b'\r', &rest[name..])?;
         let is_plain = rest.get(end + 1) == Some(&b'\n') && is_field_content(&rest[name..end]);
         if !is_plain || self.headers == self.max_headers {
             return None;
         }
+        if is_host && !self.in_trailers {
+            self.hosts = self.hosts.saturating_add(1);
+        }
         self.headers += 1;
         Some(self.count(end + 2))
     }
 
-    pub(super) fn line_start(&mut self, byte: u8) -> Step {
-        match byte {
+    pub(super) fn line_start(&mut self, rest: &[u8]) -> Step {
+        match rest[0] {
             b'\r' => {
                 self.state = State::HeadEnd;
                 Ok(self.count(1))
@@ -46,7 +57,7 @@ impl Framing {
                 }
                 self.forget();
                 self.state = State::Name;
-                self.name(&[byte])
+                self.name(rest)
             }
         }
     }
@@ -92,12 +103,12 @@ impl Framing {
         }
     }
 
-    pub(super) fn value_start(&mut self, byte: u8) -> Step {
-        if byte == b' ' || byte == b'\t' {
+    pub(super) fn value_start(&mut self, rest: &[u8]) -> Step {
+        if rest[0] == b' ' || rest[0] == b'\t' {
             return Ok(self.count(1));
         }
         self.state = State::Value;
-        self.value(&[byte])
+        self.value(rest)
     }
 
     pub(super) fn value(&mut self, rest: &[u8]) -> Step {
@@ -159,9 +170,4 @@ fn parse_length(value: &[u8]) -> Result<u64, Malformed> {
         return syntax("Content-Length could be read as octal");
     }
     Ok(value.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
-}
-
-/// Whether a name of this length may be one that [`Interest`] knows, or an alias of one.
-const fn may_frame(length: usize) -> bool {
-    matches!(length, 4 | 7 | 14 | 17)
 }

@@ -1,20 +1,20 @@
 //! The request line: method, target and version, each byte judged where hyper would judge it.
 
 use super::bytes::{is_method, is_target};
-use super::{Framing, MAX_TARGET, Part, State, Step, Verb, syntax};
+use super::{Framing, MAX_TARGET, Malformed, Part, State, Step, Verb, syntax};
 
 pub(super) const MAX_METHOD: usize = 24;
 /// An IPv6 address has no more.
 pub(super) const MAX_ADDRESS_COLONS: u8 = 7;
 
 impl Framing {
-    pub(super) fn start(&mut self, first: u8) -> Step {
+    pub(super) fn start(&mut self, first: u8) -> Result<(), Malformed> {
         if !is_method(first) {
             return syntax("the request line does not begin with a method");
         }
         *self = Self { messages: self.messages, ..Self::new(self.max_head_bytes, self.max_headers) };
         self.state = State::Method;
-        self.method(&[first])
+        Ok(())
     }
 
     pub(super) fn method(&mut self, rest: &[u8]) -> Step {
@@ -44,12 +44,13 @@ impl Framing {
 
     /// RFC 9112 section 3.2: origin, absolute, authority (for CONNECT alone, refused later) or
     /// asterisk (for OPTIONS alone).
-    pub(super) fn target_start(&mut self, first: u8) -> Step {
+    pub(super) fn target_start(&mut self, rest: &[u8]) -> Step {
+        let first = rest[0];
         match first {
             _ if self.verb == Verb::Connect => self.authority(first, Part::Start),
             b'/' => {
                 self.state = State::Target;
-                self.target(&[first])
+                self.target(rest)
             }
             b'h' | b'H' => {
                 self.state = State::Scheme;
@@ -129,9 +130,16 @@ impl Framing {
         Ok(self.count(1))
     }
 
-    /// hyper judges a version byte by byte, so each is judged here before it is passed.
-    pub(super) fn version(&mut self, byte: u8) -> Step {
+    /// hyper judges a version byte by byte, so each is judged here before it is passed; all of it
+    /// at a stroke where it is there and is what it nearly always is.
+    pub(super) fn version(&mut self, rest: &[u8]) -> Step {
         const VERSION: &[u8; 8] = b"HTTP/1.1";
+        const LINE_END: &[u8; 10] = b"HTTP/1.1\r\n";
+        if self.len == 0 && rest.starts_with(LINE_END) {
+            self.state = State::LineStart;
+            return Ok(self.count(LINE_END.len()));
+        }
+        let byte = rest[0];
         match VERSION.get(self.len) {
             Some(&wanted) if byte == wanted => {}
             Some(_) if byte == b'0' && self.len + 1 == VERSION.len() => self.http_10 = true,
