@@ -138,7 +138,7 @@ fn below<'p>(base: &str, path: &'p str) -> Option<&'p str> {
 
 /// Answers a request for a reserved path.
 pub async fn serve(visit: Visit, arrival: Arrival, request: Request<Incoming>) -> Response<Reply> {
-    let asked = Asked { method: request.method(), host: &visit.host, path: &visit.path };
+    let asked = Asked { method: request.method().as_str(), host: &visit.host, path: &visit.path };
     let begin = |arrival: Arrival| arrival.begin(&asked, Some(visit.endpoint));
     match visit.endpoint {
         Endpoint::ResourceMetadata => resource_metadata::answer(&visit, begin(arrival), &request),

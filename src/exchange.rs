@@ -16,9 +16,7 @@ use crate::access::rejection::{Code, Rejection};
 use crate::endpoints::Endpoint;
 use crate::identity::Identity;
 use crate::metrics::{Decision, Verification};
-use crate::server::record::Record;
-use crate::server::worker::Worker;
-use crate::site::Site;
+use crate::passage::Arrival;
 use crate::telemetry::access_log;
 use crate::telemetry::audit_log::{Event, Told, Who};
 
@@ -28,12 +26,8 @@ const CLIENT_LEFT: u16 = 499;
 
 /// Held by the answer's body; written when it is dropped.
 pub struct Exchange {
-    worker: Rc<Worker>,
-    record: Rc<Record>,
-    /// The configuration this request began with.
-    pub site: Rc<Site>,
+    pub arrival: Arrival,
     line: Option<access_log::Record>,
-    started: Instant,
     decided: Option<Instant>,
     /// When the upstream was asked.
     forwarded: Option<Instant>,
@@ -57,20 +51,10 @@ pub struct Exchange {
 
 impl Exchange {
     #[must_use]
-    pub fn begin(
-        worker: &Rc<Worker>,
-        record: &Rc<Record>,
-        site: Rc<Site>,
-        line: access_log::Record,
-        started: Instant,
-        endpoint: Option<Endpoint>,
-    ) -> Box<Self> {
+    pub fn begin(arrival: Arrival, line: access_log::Record, endpoint: Option<Endpoint>) -> Box<Self> {
         Box::new(Self {
-            worker: Rc::clone(worker),
-            record: Rc::clone(record),
-            site,
+            arrival,
             line: Some(line),
-            started,
             decided: None,
             forwarded: None,
             answered: None,
@@ -140,30 +124,22 @@ impl Exchange {
 
     pub fn answers(&mut self, status: StatusCode) {
         self.status = Some(status);
-        self.record.answers();
+        self.arrival.record.answers();
     }
 
     pub fn sent(&self, bytes: usize) {
         self.bytes_out.set(self.bytes_out.get() + bytes as u64);
     }
 
-    #[must_use]
-    pub const fn worker(&self) -> &Rc<Worker> {
-        &self.worker
-    }
-
-    #[must_use]
-    pub const fn record(&self) -> &Rc<Record> {
-        &self.record
-    }
-
     /// As the logs name it.
     fn route_name(&self) -> Option<&str> {
-        self.route.map(|route| self.site.route_name(route)).or(self.endpoint.and_then(Endpoint::label))
+        self.route
+            .map(|route| self.arrival.site.route_name(route))
+            .or(self.endpoint.and_then(Endpoint::label))
     }
 
     fn write_audit(&self, line: &access_log::Record) {
-        let audit = &self.worker.audit;
+        let audit = &self.arrival.worker.audit;
         if !audit.is_on() {
             return;
         }
@@ -193,7 +169,7 @@ impl Exchange {
             text
         });
         let who = turned_back.as_deref().or(self.word.as_ref().map(|word| &*word.said.who));
-        self.worker.lines.end(
+        self.arrival.worker.lines.end(
             line,
             &access_log::Outcome {
                 route: self.route_name(),
@@ -201,12 +177,12 @@ impl Exchange {
                 status: self.status.map_or(CLIENT_LEFT, |status| status.as_u16()),
                 who: who.unwrap_or(access_log::NOBODY),
                 verification: self.verification,
-                decision_took: self.decided.map(|at| at - self.started),
+                decision_took: self.decided.map(|at| at - self.arrival.started),
                 upstream_took: self
                     .forwarded
                     .map(|asked| self.answered.unwrap_or(ended).saturating_duration_since(asked)),
-                took: ended - self.started,
-                bytes_in: self.record.bytes_received(),
+                took: ended - self.arrival.started,
+                bytes_in: self.arrival.record.bytes_received(),
                 bytes_out: self.bytes_out.get(),
                 reason: self.reason,
             },
@@ -217,23 +193,23 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         let ended = Instant::now();
-        if let Some(cut) = self.record.was_cut() {
+        if let Some(cut) = self.arrival.record.was_cut() {
             self.reason = Some(cut.reason);
             if let Some(code) = cut.code {
                 self.decision = Decision::Failed(code);
             }
         }
         self.write_line(ended);
-        let took = ended - self.started;
+        let took = ended - self.arrival.started;
         let counts = match (self.route, self.endpoint) {
-            (Some(route), _) => Some(self.site.route_counts(route)),
-            (None, Some(endpoint)) => self.site.endpoint_counts(endpoint),
+            (Some(route), _) => Some(self.arrival.site.route_counts(route)),
+            (None, Some(endpoint)) => self.arrival.site.endpoint_counts(endpoint),
             (None, None) => None,
         };
-        self.worker.metrics.request(counts, self.decision, took);
+        self.arrival.worker.metrics.request(counts, self.decision, took);
         if let Some(decided) = self.decided {
-            self.worker.metrics.decision(self.verification, decided - self.started);
+            self.arrival.worker.metrics.decision(self.verification, decided - self.arrival.started);
         }
-        self.record.end_request(self.worker.clock.now());
+        self.arrival.record.end_request(self.arrival.worker.clock.now());
     }
 }

@@ -9,12 +9,11 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
@@ -40,16 +39,14 @@ use crate::access::rejection::{Code, Rejection};
 use crate::access::{Grant, RequestHead};
 use crate::client::Forwarding;
 use crate::clock;
-use crate::exchange::Exchange;
+use crate::passage::{Arrival, Asked};
 use crate::proxy::hop;
-use crate::proxy::ids::Ids;
 use crate::proxy::target::{self, Target};
-use crate::refusal::{Came, TurnedBack};
+use crate::refusal::Came;
 use crate::server::record::Record;
 use crate::server::worker::Worker;
 use crate::signin::redirect::{Origin, Whither};
 use crate::site::Site;
-use crate::telemetry::access_log;
 
 mod answer;
 mod health;
@@ -182,14 +179,14 @@ impl Door {
         };
         let request = Request::from_parts(parts, Full::new(body.to_bytes()));
         let codec = ProstCodec::<CheckResponse, CheckRequest>::default();
-        Grpc::new(codec).max_decoding_message_size(most).unary(Asked(Rc::clone(self), site), request).await
+        Grpc::new(codec).max_decoding_message_size(most).unary(Check(Rc::clone(self), site), request).await
     }
 }
 
 /// Answers one check under the configuration it came under.
-struct Asked(Rc<Door>, Rc<Site>);
+struct Check(Rc<Door>, Rc<Site>);
 
-impl UnaryService<CheckRequest> for Asked {
+impl UnaryService<CheckRequest> for Check {
     type Response = CheckResponse;
     type Future = LocalBoxFuture<'static, Result<tonic::Response<CheckResponse>, Status>>;
 
@@ -212,16 +209,19 @@ impl Door {
         };
         let (head, known) = (&question.head, sound.is_ok());
         let trusted = &site.config.server.trusted_proxies;
-        let forwarding = Forwarding::new(peer, question.https, trusted);
-        let view = forwarding.view(head.headers(), trusted);
-        let client = view.address;
-        let ids = self.worker.ids.next(head.headers(), true);
+        let forwarding = Rc::new(Forwarding::new(peer, question.https, trusted));
+        let arrival = Arrival {
+            worker: Rc::clone(&self.worker),
+            record: self.worker.record(&site, peer),
+            client: forwarding.view(head.headers(), trusted),
+            forwarding,
+            ids: self.worker.ids.next(head.headers(), true),
+            started,
+            received_at,
+            site,
+        };
         let target = sound.and_then(|()| target::read(head.method(), head.uri(), head.headers()));
-        let line = self.worker.lines.begin(&access_log::Request {
-            time: SystemTime::UNIX_EPOCH + Duration::from_millis(received_at.unsigned_abs()),
-            request_id: ids.request_id(),
-            trace_id: ids.trace_id(),
-            client: Some(client),
+        let asked = Asked {
             method: if known { head.method().as_str() } else { "" },
             host: target.as_ref().map_or("", |target| &target.host),
             path: match &target {
@@ -229,31 +229,32 @@ impl Door {
                 Err(_) if known => head.uri().path(),
                 Err(_) => "",
             },
-        });
-        let record = self.worker.record(&site, peer);
-        let mut exchange = Exchange::begin(&self.worker, &record, Rc::clone(&site), line, started, None);
+        };
+        let mut passage = arrival.begin(&asked, None);
         let judged = match &target {
-            Ok(target) => judge(&site, head, target, client, received_at).await,
+            Ok(target) => judge(passage.arrival(), head, target).await,
             Err(rejection) => Err(rejection.clone()),
         };
         match judged {
             Ok((grant, rewritten)) => {
-                exchange.granted(&grant);
-                exchange.answers(StatusCode::OK);
+                passage.exchange.granted(&grant);
+                passage.exchange.answers(StatusCode::OK);
                 let mut headers = head.headers().clone();
-                prepare(&site, &grant, &forwarding, &ids, &mut headers);
-                answer::allowed(&site, &grant, head.headers(), &headers, rewritten)
+                prepare(passage.arrival(), &grant, &mut headers);
+                answer::allowed(passage.site(), &grant, head.headers(), &headers, rewritten)
             }
             Err(rejection) => {
-                exchange.refused(&rejection);
+                passage.exchange.refused(&rejection);
                 let path = head.uri().path_and_query().map_or("/", PathAndQuery::as_str);
                 let authority = head.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-                let origin = Origin { https: view.https, authority: authority.unwrap_or_default() };
+                let origin = Origin {
+                    https: passage.arrival().client.https,
+                    authority: authority.unwrap_or_default(),
+                };
                 let whither = Whither { path, origin: Some(origin) };
                 let came = Came { method: head.method(), headers: head.headers(), whither };
-                let (site, rejection, request_id) = (&*site, &rejection, ids.request_id());
-                let (denied, status) = answer::denied(&TurnedBack { site, rejection, came, request_id });
-                exchange.answers(status);
+                let (denied, status) = answer::denied(&passage.turned_back(&rejection, &came));
+                passage.exchange.answers(status);
                 denied
             }
         }
@@ -269,12 +270,11 @@ struct Rewritten {
 }
 
 async fn judge(
-    site: &Site,
+    arrival: &Arrival,
     request: &Request<()>,
     target: &Target<'_>,
-    client: IpAddr,
-    received_at: i64,
 ) -> Result<(Grant, Rewritten), Rejection> {
+    let Arrival { site, client, received_at, .. } = arrival;
     if target.visit(&site.config).is_some() {
         return Err(Rejection::new(Code::NoRoute, "a reserved path"));
     }
@@ -285,8 +285,8 @@ async fn judge(
         encoded_slash: target.encoded_slash,
         query: target.query,
         headers: request.headers(),
-        client,
-        received_at,
+        client: client.address,
+        received_at: *received_at,
     };
     let grant = site.gate.decide(&head).await?;
     let hidden = hidden_parameter(site, &head);
@@ -301,7 +301,8 @@ async fn judge(
 
 /// Everything that is taken from and given to a request's headers on the way, but for those of one
 /// hop, which are between Envoy and its neighbours.
-fn prepare(site: &Site, grant: &Grant, forwarding: &Forwarding, ids: &Ids, headers: &mut HeaderMap) {
+fn prepare(arrival: &Arrival, grant: &Grant, headers: &mut HeaderMap) {
+    let Arrival { site, forwarding, ids, .. } = arrival;
     // Of an upgrade, Envoy passes on what `Connection` nominates, identity headers not excepted.
     if headers.get_all(header::CONNECTION).iter().any(hop::nominates) && headers.contains_key(header::UPGRADE)
     {

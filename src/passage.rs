@@ -29,6 +29,7 @@ const CLOSE: HeaderValue = HeaderValue::from_static("close");
 pub struct Arrival {
     pub worker: Rc<Worker>,
     pub record: Rc<Record>,
+    /// The configuration this request began with, and keeps.
     pub site: Rc<Site>,
     pub client: ClientView,
     pub forwarding: Rc<Forwarding>,
@@ -40,7 +41,7 @@ pub struct Arrival {
 
 /// What the log calls a request. Host and path are empty where they could not be read.
 pub struct Asked<'a> {
-    pub method: &'a Method,
+    pub method: &'a str,
     pub host: &'a str,
     /// Without the query.
     pub path: &'a str,
@@ -48,12 +49,7 @@ pub struct Asked<'a> {
 
 /// See the module.
 pub struct Passage {
-    pub client: ClientView,
-    pub forwarding: Rc<Forwarding>,
-    pub ids: Ids,
     pub exchange: Box<Exchange>,
-    /// Unix milliseconds.
-    pub received_at: i64,
 }
 
 impl Arrival {
@@ -65,37 +61,29 @@ impl Arrival {
             request_id: self.ids.request_id(),
             trace_id: self.ids.trace_id(),
             client: Some(self.client.address),
-            method: asked.method.as_str(),
+            method: asked.method,
             host: asked.host,
             path: asked.path,
         });
-        let exchange = Exchange::begin(&self.worker, &self.record, self.site, line, self.started, endpoint);
-        Passage {
-            client: self.client,
-            forwarding: self.forwarding,
-            ids: self.ids,
-            exchange,
-            received_at: self.received_at,
-        }
+        Passage { exchange: Exchange::begin(self, line, endpoint) }
     }
 }
 
 impl Passage {
-    /// The configuration this request began with.
     #[must_use]
-    pub fn site(&self) -> &Rc<Site> {
-        &self.exchange.site
+    pub const fn arrival(&self) -> &Arrival {
+        &self.exchange.arrival
+    }
+
+    #[must_use]
+    pub const fn site(&self) -> &Rc<Site> {
+        &self.arrival().site
     }
 
     /// What the request takes along to its upstream.
-    pub(crate) fn onward<'a>(&'a self, worker: &'a Worker) -> Onward<'a> {
-        Onward {
-            site: &self.exchange.site,
-            client: &self.client,
-            forwarding: &self.forwarding,
-            ids: &self.ids,
-            via: &worker.via,
-        }
+    pub(crate) fn onward(&self) -> Onward<'_> {
+        let Arrival { worker, site, client, forwarding, ids, .. } = self.arrival();
+        Onward { site, client, forwarding, ids, via: &worker.via }
     }
 
     /// Turned back before anything behind the gateway was asked, where no route was found or it was
@@ -122,14 +110,14 @@ impl Passage {
 
     /// What may be said of a refusal.
     pub(crate) fn turned_back<'a>(&'a self, rejection: &'a Rejection, came: &Came<'a>) -> TurnedBack<'a> {
-        TurnedBack { site: self.site(), rejection, came: *came, request_id: self.ids.request_id() }
+        TurnedBack { site: self.site(), rejection, came: *came, request_id: self.arrival().ids.request_id() }
     }
 
     /// Let pass, and then failed.
     #[must_use]
     pub fn fail(mut self, rejection: &Rejection, form: Form) -> Response<Reply> {
         self.exchange.failed(rejection.code, rejection.reason);
-        let response = reply::refusal(rejection, form, self.ids.request_id());
+        let response = reply::refusal(rejection, form, self.arrival().ids.request_id());
         self.own(response)
     }
 

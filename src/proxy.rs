@@ -138,7 +138,7 @@ impl Door {
             return Box::pin(endpoints::serve(visit, arrival, Request::from_parts(parts, body))).await;
         }
         let asked = Asked {
-            method: &parts.method,
+            method: parts.method.as_str(),
             host: target.as_ref().map_or("", |target| &target.host),
             path: target.as_ref().map_or_else(|_| parts.uri.path(), |target| &target.path),
         };
@@ -155,8 +155,8 @@ impl Door {
                 passage.exchange.granted(&grant);
                 match grant.proved() {
                     Some(proved) => {
-                        let (client, site) = (passage.client.address, passage.site());
-                        let lasting = Lasting::new(parts, client, proved, site, passage.received_at);
+                        let Arrival { client, site, received_at, .. } = passage.arrival();
+                        let lasting = Lasting::new(parts, client.address, proved, site, *received_at);
                         self.record.lasts(Rc::clone(&lasting));
                         self.forward(&lasting.parts, body, &grant, rewritten, passage).await
                     }
@@ -191,7 +191,7 @@ impl Door {
     }
 
     async fn judge(&self, parts: &Parts, body: &Incoming, target: Target<'_>, passage: &Passage) -> Judged {
-        let site = passage.site();
+        let Arrival { site, client, received_at, .. } = passage.arrival();
         if self.worker.via.is_in(&parts.headers) {
             return Err(Rejection::new(Code::LoopDetected, "our own Via came back"));
         }
@@ -202,8 +202,8 @@ impl Door {
             encoded_slash: target.encoded_slash,
             query: target.query,
             headers: &parts.headers,
-            client: passage.client.address,
-            received_at: passage.received_at,
+            client: client.address,
+            received_at: *received_at,
         };
         let grant = site.gate.decide(&head).await?;
         if let Some(most) = limit(grant.route())
@@ -249,7 +249,7 @@ impl Door {
             switches: wanted.is_some(),
         };
         let outbound = |host: Option<HeaderValue>, body: Outgoing| {
-            let onward = passage.onward(&self.worker);
+            let onward = passage.onward();
             let mut headers = onward.headers(&inbound.headers, grant, host);
             if let Some(client) = self.record.secured().and_then(|secured| secured.client.as_ref()) {
                 site.vouch_for_client(grant, client, &mut headers);

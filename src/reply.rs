@@ -126,7 +126,7 @@ fn passed_on(frame: Frame<Bytes>, exchange: Option<&Exchange>) -> Frame<Bytes> {
         Ok(mut trailers) => {
             hop::strip_trailers(&mut trailers);
             if let Some(exchange) = exchange {
-                exchange.site.withhold_assertion(&mut trailers);
+                exchange.arrival.site.withhold_assertion(&mut trailers);
             }
             Frame::trailers(trailers)
         }

@@ -48,10 +48,10 @@ pub(super) async fn serve(
 ) -> Response<Reply> {
     let (mut asking, _unread) = request.into_parts();
     let original = original(&visit, front, &arrival, &asking);
-    let own = || Asked { method: &asking.method, host: &visit.host, path: &visit.path };
+    let own = || Asked { method: asking.method.as_str(), host: &visit.host, path: &visit.path };
     let asked = original.as_ref().map_or_else(
         |_| own(),
-        |original| Asked { method: &original.method, host: &original.host, path: &original.path },
+        |original| Asked { method: original.method.as_str(), host: &original.host, path: &original.path },
     );
     let passage = arrival.begin(&asked, Some(visit.endpoint));
     match original {
@@ -64,7 +64,7 @@ pub(super) async fn serve(
             Ok(grant) => allow(passage, &grant),
             Err(rejection) => {
                 let path = original.target();
-                let https = original.https.unwrap_or(passage.client.https);
+                let https = original.https.unwrap_or(passage.arrival().client.https);
                 let authority = original.authority.to_str().unwrap_or_default();
                 let origin = Some(Origin { https, authority });
                 let whither = Whither { path: &path, origin };
@@ -108,8 +108,8 @@ async fn judge(original: &Original, headers: &mut HeaderMap, passage: &Passage) 
         encoded_slash: original.encoded_slash,
         query: original.query.as_deref(),
         headers,
-        client: passage.client.address,
-        received_at: passage.received_at,
+        client: passage.arrival().client.address,
+        received_at: passage.arrival().received_at,
     };
     passage.site().gate.decide(&head).await
 }
@@ -121,7 +121,7 @@ fn allow(mut passage: Passage, grant: &Grant) -> Response<Reply> {
     let headers = response.headers_mut();
     let site = passage.site();
     site.vouch(grant, headers);
-    passage.ids.set(headers);
+    passage.arrival().ids.set(headers);
     headers.insert(header::CACHE_CONTROL, reply::NO_STORE);
     if let Some(fresh) = grant.proved().and_then(|proved| proved.take_fresh()) {
         cookies::write_back(&site.config.session, &fresh, headers);

@@ -37,7 +37,7 @@ pub(super) async fn serve(mut passage: Passage, request: Request<Incoming>) -> R
     let (parts, body) = request.into_parts();
     let outcome = take(&passage, &parts.method, &parts.headers, body).await;
     if let Some(event) = outcome.event() {
-        passage.exchange.worker().metrics.webhook_event(event);
+        passage.arrival().worker.metrics.webhook_event(event);
     }
     match outcome {
         Outcome::Done(_) => {
@@ -82,7 +82,7 @@ async fn take(passage: &Passage, method: &Method, headers: &HeaderMap, body: Inc
         return turned_back(Code::MethodNotAllowed, "events are posted");
     }
     let authn = site.gate.authn();
-    let client = passage.client.address;
+    let client = passage.arrival().client.address;
     if let Some(rejection) = authn.limited(client) {
         return Outcome::TurnedBack(rejection, Some(WebhookEvent::Refused));
     }
@@ -90,7 +90,7 @@ async fn take(passage: &Passage, method: &Method, headers: &HeaderMap, body: Inc
         Ok(body) => body,
         Err(rejection) => return Outcome::TurnedBack(rejection, None),
     };
-    passage.exchange.record().received(body.len() as u64);
+    passage.arrival().record.received(body.len() as u64);
     let now = clock::unix_millis();
     let delivery = match signature::verify(&settings.key, headers, &body, now / 1000) {
         Ok(delivery) => delivery,

@@ -294,8 +294,7 @@ impl Framing {
 
     /// The same within a head or a trailer, which may be only so long.
     fn head(&mut self, rest: &[u8]) -> Step {
-        let most =
-            if self.in_trailers { MAX_TRAILERS.min(self.max_head_bytes) } else { self.max_head_bytes };
+        let most = if self.in_trailers { MAX_TRAILERS.min(self.max_head_bytes) } else { self.max_head_bytes };
         match most - self.head_bytes {
             0 => Err(Malformed::TooLarge("the head is larger than limits.header_bytes")),
             room => self.head_step(&rest[..room.min(rest.len())]),
