@@ -16,10 +16,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 
-use self::form::{Fields, MAX_FORM};
+use self::form::Fields;
 use self::look::Look;
 use self::page::{Page, View};
 use self::state::Sealer;
@@ -68,8 +67,6 @@ pub mod texts;
 mod trip;
 mod user;
 
-/// How long the body of a form may take.
-const FORM_PATIENCE: Duration = Duration::from_secs(10);
 /// Codes sent to one recipient, and codes tried for one.
 const SENT_TO_ONE: Rate = Rate { count: 6, per: Duration::from_secs(600) };
 const TRIED_FOR_ONE: Rate = Rate { count: 20, per: Duration::from_secs(600) };
@@ -226,7 +223,7 @@ pub async fn serve(
         let rejection = Rejection::new(Code::NoRoute, "sign-in is switched off");
         return passage.refuse(&rejection, &parts.method, &parts.headers);
     };
-    let (answer, told) = match read(place, &parts, body).await {
+    let (answer, told) = match form::read(place, &parts, body).await {
         Ok(form) => {
             let desk = Desk::new(&site, common, visit, &parts, &passage);
             let answer = desk.answer(place, &Fields::read(&form)).await;
@@ -253,31 +250,6 @@ pub async fn serve(
             }
             response
         }
-    }
-}
-
-/// The form of a POST; nothing of a GET.
-async fn read(place: Place, parts: &Parts, body: Incoming) -> Result<Bytes, Rejection> {
-    let posts = !matches!(place, Place::Session | Place::Callback);
-    match parts.method {
-        Method::GET | Method::HEAD => return Ok(Bytes::new()),
-        Method::POST if posts => {}
-        _ => return Err(Rejection::new(Code::MethodNotAllowed, "no method of a sign-in page")),
-    }
-    let kind =
-        parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim();
-    // A button of an application's own may send nothing at all.
-    if !kind.is_empty() && !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-        return Err(Rejection::new(Code::BadRequest, "the body is no form"));
-    }
-    let collected = tokio::time::timeout(FORM_PATIENCE, Limited::new(body, MAX_FORM).collect()).await;
-    match collected {
-        Ok(Ok(form)) => Ok(form.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            Err(Rejection::new(Code::BodyTooLarge, "the form is over 16 KiB"))
-        }
-        Ok(Err(_)) | Err(_) => Err(Rejection::new(Code::BadRequest, "the form broke off or took too long")),
     }
 }
 

@@ -2,11 +2,48 @@
 //! where nobody does.
 
 use std::borrow::Cow;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Method, header};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+
+use super::Place;
+use crate::access::rejection::{Code, Rejection};
 
 /// The largest form that is read, in bytes.
-pub(super) const MAX_FORM: usize = 16 * 1024;
+const MAX_FORM: usize = 16 * 1024;
+/// How long the body of a form may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// RFC 5321 section 4.5.3.1.
 const MAX_ADDRESS: usize = 254;
+
+/// The form of a POST; nothing of a GET.
+pub(super) async fn read(place: Place, parts: &Parts, body: Incoming) -> Result<Bytes, Rejection> {
+    let posts = !matches!(place, Place::Session | Place::Callback);
+    match parts.method {
+        Method::GET | Method::HEAD => return Ok(Bytes::new()),
+        Method::POST if posts => {}
+        _ => return Err(Rejection::new(Code::MethodNotAllowed, "no method of a sign-in page")),
+    }
+    let kind =
+        parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    // A button of an application's own may send nothing at all.
+    if !kind.is_empty() && !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        return Err(Rejection::new(Code::BadRequest, "the body is no form"));
+    }
+    let collected = tokio::time::timeout(PATIENCE, Limited::new(body, MAX_FORM).collect()).await;
+    match collected {
+        Ok(Ok(form)) => Ok(form.to_bytes()),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+            Err(Rejection::new(Code::BodyTooLarge, "the form is over 16 KiB"))
+        }
+        Ok(Err(_)) | Err(_) => Err(Rejection::new(Code::BadRequest, "the form broke off or took too long")),
+    }
+}
 
 /// The pairs of a form or a query. Of a name that stands twice the first counts.
 pub(super) struct Fields<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
@@ -15,6 +52,7 @@ impl<'a> Fields<'a> {
     pub(super) fn read(bytes: &'a [u8]) -> Self {
         Self(form_urlencoded::parse(bytes).collect())
     }
+
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
     }
