@@ -5,6 +5,7 @@
 
 mod http;
 mod outbox_page;
+mod telemetry;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 pub use builders::{AppTokenBuilder, M2mTokenBuilder, SessionBuilder, TokenBuilder, WebhookBuilder};
 
 use crate::control::{self, AppTokenOrder, ControlError, M2mOrder, SessionOrder, TokenOrder};
+use crate::device::Place;
 use crate::fault::Fault;
 use crate::journal::{Body, Request};
 use crate::keys::SigningKey;
@@ -240,6 +241,22 @@ impl Emulator {
     /// If the secret is not base32.
     pub fn totp_code(&self, secret: &str) -> String {
         totp::code_now(secret, self.shared.lock().now()).expect("the secret is base32")
+    }
+
+    /// What Stytch's script would answer in the browser that is known by this visitor id.
+    pub fn telemetry_id(&self, visitor_id: &str) -> String {
+        self.shared.lock().devices.submit(visitor_id)
+    }
+
+    /// Has the member or user with that id been seen with a device for the first time at that time.
+    pub fn remember_device(&self, subject: &str, visitor_id: &str, first_seen_at: jiff::Timestamp) {
+        self.shared.lock().devices.remember(subject, visitor_id, first_seen_at);
+    }
+
+    /// Has everybody who signs in from now on be in that country, as in `"DE"`, and city.
+    pub fn move_people(&self, country: &str, city: &str) {
+        let place = Place { country: country.into(), city: city.into(), ..Place::default() };
+        self.shared.lock().devices.place = place;
     }
 
     /// Lets the emulator's time run ahead.

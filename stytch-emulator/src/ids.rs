@@ -15,6 +15,11 @@ pub(crate) fn fresh(kind: &str) -> String {
     format!("{kind}-test-{}", Uuid::new_v4())
 }
 
+/// An identifier that does not say of what: a UUID.
+pub(crate) fn plain() -> String {
+    Uuid::new_v4().to_string()
+}
+
 /// A project's or a client's secret: base64url with padding, unlike the identifiers.
 pub(crate) fn secret() -> String {
     format!("secret-test-{}", URL_SAFE.encode(random_bytes::<25>()))

@@ -24,6 +24,7 @@ mod control;
 // on what ground,
 mod access_token;
 mod clock;
+mod device;
 mod grant;
 mod login;
 mod outbox;

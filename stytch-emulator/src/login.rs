@@ -38,6 +38,7 @@ pub(crate) struct LoginArguments {
     pub(crate) intermediate_session_token: Option<String>,
     pub(crate) session_duration_minutes: Option<i64>,
     pub(crate) session_custom_claims: Option<Map<String, Value>>,
+    pub(crate) telemetry_id: Option<String>,
 }
 
 /// Something was proved, but not yet enough, or not yet for one organization.
@@ -149,13 +150,14 @@ impl State {
         let mut factors = carried_factors(&carried, &member)?;
         factors.extend(proved.iter().cloned());
         self.welcome(&member.id)?;
-        match outstanding(&member, &organization, &factors) {
+        let device = self.device_of(&member.id, login.telemetry_id.as_deref());
+        let mut fields = match outstanding(&member, &organization, &factors) {
             Outstanding::Nothing => {
                 if let Carried::Intermediate(spent) = &carried {
                     self.intermediates.0.remove(&spent.token);
                 }
                 let session = self.session_for(&member, factors, proved, carried, changes)?;
-                self.signed_in(&session)
+                self.signed_in(&session)?
             }
             outstanding => {
                 let token = match carried {
@@ -165,9 +167,11 @@ impl State {
                 let texted = self.text_default_code(&member, &outstanding);
                 let kept =
                     self.remember(token, &member.email_address, Some(organization.id.clone()), factors);
-                self.not_yet_signed_in(&member.id, &kept, &outstanding, texted)
+                self.not_yet_signed_in(&member.id, &kept, &outstanding, texted)?
             }
-        }
+        };
+        fields.insert("member_device".into(), device);
+        Ok(fields)
     }
 
     /// A member, who has to be one of that organization.
@@ -272,7 +276,6 @@ fn identity_fields(member: &Member, organization: &Organization) -> Map<String, 
         ("member".into(), wire::member(member)),
         ("organization_id".into(), json!(organization.id)),
         ("organization".into(), wire::organization(organization)),
-        ("member_device".into(), Value::Null),
     ])
 }
 

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::clock::{Clock, minutes_after};
+use crate::device::Devices;
 use crate::error::Refusal;
 use crate::fault::Faults;
 use crate::grant::Grants;
@@ -36,6 +37,7 @@ pub(crate) struct State {
     pub(crate) passcodes: Passcodes,
     pub(crate) redirects: Redirects,
     pub(crate) grants: Grants,
+    pub(crate) devices: Devices,
     pub(crate) outbox: Outbox,
     pub(crate) journal: Journal,
     pub(crate) faults: Faults,
@@ -58,6 +60,7 @@ impl Shared {
             passcodes: Passcodes::default(),
             redirects: Redirects::default(),
             grants: Grants::default(),
+            devices: Devices::default(),
             outbox: Outbox::default(),
             journal: Journal::default(),
             faults: Faults::default(),

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{ControlError, MemberPatch, SessionOrder, TokenOrder, outbox_page};
+use super::{ControlError, MemberPatch, SessionOrder, TokenOrder, outbox_page, telemetry};
 use crate::fault::Fault;
 use crate::keys::SigningKey;
 use crate::state::Shared;
@@ -29,6 +29,10 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/outbox", get(outbox))
         .route("/clock", post(clock))
         .route("/members/{id}", patch(patch_member))
+        .route("/telemetry.js", get(telemetry::script))
+        .route("/telemetry", post(telemetry::submit))
+        .route("/place", put(telemetry::place))
+        .route("/devices", post(telemetry::device))
         .route("/", get(outbox_page::answer))
         .fallback(async || ControlError::Unknown("no such control call".into()))
         .with_state(shared.clone());
@@ -128,7 +132,7 @@ async fn patch_member(
 }
 
 /// A JSON body, whatever its content type says; nothing at all is an empty order.
-struct Order<T>(T);
+pub(super) struct Order<T>(pub(super) T);
 
 impl<T: DeserializeOwned> FromRequest<Shared> for Order<T> {
     type Rejection = ControlError;

@@ -17,6 +17,7 @@ pub(crate) struct UserLogin {
     session_jwt: Option<String>,
     session_duration_minutes: Option<i64>,
     session_custom_claims: Option<Map<String, Value>>,
+    telemetry_id: Option<String>,
 }
 
 /// The session a caller brings, if any.
@@ -43,6 +44,7 @@ impl State {
         brought: Brought,
         login: UserLogin,
     ) -> Result<Map<String, Value>, ApiError> {
+        let device = self.device_of(&user.id, login.telemetry_id.as_deref());
         let (minutes, custom_claims) = (login.session_duration_minutes, login.session_custom_claims);
         self.world.user_mut(&user.id)?.pending = false;
         let resets = self.resets.remove(&user.id);
@@ -60,7 +62,7 @@ impl State {
             ("session_token".into(), json!(session.map_or("", |session| &session.token))),
             ("session_jwt".into(), json!(jwt.unwrap_or_default())),
             ("reset_sessions".into(), json!(resets)),
-            ("user_device".into(), Value::Null),
+            ("user_device".into(), device),
         ]))
     }
 
