@@ -47,7 +47,7 @@ pub use print::print;
 pub use round_trips::{Callback, OauthProvider, RoundTrips};
 pub use schema::schema;
 pub use secret::Secret;
-pub use signin::{Brand, Logo, Signin, SigninMethod};
+pub use signin::{Brand, DeviceScript, Logo, Signin, SigninMethod};
 pub use summary::summary;
 
 pub use crate::stytch::Vertical;

@@ -17,6 +17,7 @@ use crate::reply::Reply;
 use crate::signin::{self, Place};
 
 mod auth;
+mod device_script;
 mod keys;
 mod logo;
 mod webhook;
@@ -41,6 +42,8 @@ pub enum Endpoint {
     Webhook,
     /// The image on the sign-in pages.
     Logo,
+    /// The gateway's own script on them.
+    DeviceScript,
     /// Nothing stands there: 404, and never an upstream's to answer.
     Nothing,
     /// A page for people, or what stands behind one.
@@ -69,7 +72,7 @@ impl Visit {
 
 impl Endpoint {
     /// What they count under.
-    pub const LABELS: [&'static str; 10] = [
+    pub const LABELS: [&'static str; 11] = [
         "/.well-known/oauth-protected-resource",
         "_auth",
         "_keys",
@@ -80,6 +83,7 @@ impl Endpoint {
         "_session",
         "_organizations",
         "_logo",
+        "_device",
     ];
 
     fn at(path: &str, config: &Config) -> Option<Self> {
@@ -96,6 +100,7 @@ impl Endpoint {
             "/session" if has_pages => Self::SignIn(Place::Session),
             "/organizations" if has_pages => Self::SignIn(Place::Organizations),
             "/logo" if has_pages && config.signin.brand.logo.is_some() => Self::Logo,
+            "/device.js" if has_pages && config.signin.device.is_some() => Self::DeviceScript,
             _ if config.forward_auth && is_below(below, EXT_AUTHZ) => Self::ExtAuthz,
             _ => Self::Nothing,
         })
@@ -110,6 +115,7 @@ impl Endpoint {
             Self::Keys => Some("_keys"),
             Self::Webhook => Some("_webhook"),
             Self::Logo => Some("_logo"),
+            Self::DeviceScript => Some("_device"),
             Self::Nothing => None,
             Self::SignIn(Place::Login) => Some("_login"),
             Self::SignIn(Place::Callback) => Some("_callback"),
@@ -151,6 +157,7 @@ pub async fn serve(visit: Visit, arrival: Arrival, request: Request<Incoming>) -
             webhook::serve(passage, request).await
         }
         Endpoint::Logo => logo::serve(begin(arrival), &request),
+        Endpoint::DeviceScript => device_script::serve(begin(arrival), &request),
         Endpoint::Nothing => {
             let rejection = Rejection::new(Code::NoRoute, "a reserved path");
             begin(arrival).refuse(&rejection, request.method(), request.headers())

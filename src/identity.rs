@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 pub mod assertion;
+pub mod device;
 pub mod owned;
 pub mod template;
 

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
+use serde_json::Value;
 
 use self::form::Fields;
 use self::look::Look;
@@ -32,6 +33,7 @@ use crate::access::{RequestHead, cross_site, host};
 use crate::client::ClientView;
 use crate::config::{Config, Rate, RateLimit, Signin};
 use crate::endpoints::Visit;
+use crate::identity::device::CLAIM;
 use crate::identity::{Identity, Kind};
 use crate::limiter::{Buckets, network};
 use crate::metrics::{CallOutcome, Metrics};
@@ -45,6 +47,7 @@ use crate::telemetry::audit_log::{Event, Told, Who};
 mod callback;
 mod choice;
 mod create;
+mod device;
 mod enrolment;
 mod flow;
 mod form;
@@ -142,8 +145,13 @@ impl Common {
             Some(key) => Arc::new(Sealer::new(Some(key))?),
             None => Arc::clone(&lasting.sealer),
         };
+        let mut claims = signin.custom_claims.clone();
+        if signin.device.is_some() {
+            // What another sign-in was told of its device is not said of this one's.
+            claims.insert(CLAIM.to_owned(), Value::Null);
+        }
         Ok(Some(Arc::new(Self {
-            client: client.giving(&signin.custom_claims),
+            client: client.giving(&claims),
             sealer,
             look: Look::new(&signin.brand),
             lasting: Arc::clone(lasting),
@@ -271,6 +279,8 @@ struct Desk<'a> {
     refused: Cell<Option<Code>>,
     /// For the audit log.
     told: RefCell<Vec<Told>>,
+    /// What is known of the device.
+    trace: RefCell<device::Trace>,
 }
 
 impl<'a> Desk<'a> {
@@ -295,6 +305,7 @@ impl<'a> Desk<'a> {
             fresh: RefCell::new(None),
             refused: Cell::new(None),
             told: RefCell::default(),
+            trace: RefCell::default(),
         }
     }
 
@@ -386,6 +397,7 @@ impl<'a> Desk<'a> {
             base: &self.signin.base_path,
             product: self.signin.brand.name.as_deref().unwrap_or(&self.visit.host),
             typed: "",
+            script: None,
         }
     }
 
@@ -448,7 +460,8 @@ impl<'a> Desk<'a> {
     }
 
     fn tell(&self, event: Event, who: Who, detail: &str) {
-        self.told.borrow_mut().push(Told { event, code: None, who, detail: detail.to_owned() });
+        let detail = detail.to_owned();
+        self.told.borrow_mut().push(Told { event, code: None, who, detail, device: None });
     }
 }
 

@@ -97,6 +97,8 @@ pub struct Client {
     timeout: Duration,
     /// What every session that is begun gets.
     custom_claims: Option<Arc<Map<String, Value>>>,
+    /// By which Stytch recognises the device of whoever signs in.
+    telemetry_id: Option<String>,
 }
 
 impl Client {
@@ -136,6 +138,7 @@ impl Client {
             vertical,
             timeout,
             custom_claims: None,
+            telemetry_id: None,
         })
     }
 
@@ -144,6 +147,12 @@ impl Client {
     pub fn giving(mut self, claims: &Map<String, Value>) -> Self {
         self.custom_claims = (!claims.is_empty()).then(|| Arc::new(claims.clone()));
         self
+    }
+
+    /// The same for one person's sign-in, at the device that Stytch's script has named so.
+    #[must_use]
+    pub fn at_device(&self, telemetry_id: Option<&str>) -> Self {
+        Self { telemetry_id: telemetry_id.map(str::to_owned), ..self.clone() }
     }
 
     /// The project's key set. Public: no credential is sent (REFERENCE.md 3).

@@ -281,6 +281,9 @@ pub struct StepUp {
     /// Seconds that the newest factor may be old.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_auth_age: Option<u64>,
+    /// A device that was recognised is wanted.
+    #[serde(skip_serializing_if = "is_false")]
+    pub device: bool,
 }
 
 const fn is_false(so: &bool) -> bool {

@@ -164,6 +164,7 @@ fn canonical(config: &Config) -> Value {
         "outage_grace": millis(*outage_grace),
         "leeway": millis(*leeway),
         "claims": config.signin.enabled.then_some(&config.signin.custom_claims),
+        "device": config.signin.device.is_some(),
         "prolonged": sliding.then_some(config.signin.session_minutes),
         "doors": { "forward_auth": config.forward_auth, "ext_authz": config.ext_authz.is_some() },
         "routes": ordered(config).map(|route| canonical_route(config, route)).collect::<Vec<_>>(),
@@ -215,6 +216,9 @@ fn canonical_rule(rule: &Rule) -> Value {
         Rule::Factors(factors, _) => json!({ "factors": sorted(factors) }),
         Rule::Mfa(_) => json!("mfa"),
         Rule::MaxAuthAge(most, _) => json!({ "max_auth_age": millis(*most) }),
+        Rule::KnownDevice(_) => json!("known device"),
+        Rule::DeviceKnownFor(least, _) => json!({ "device_known_for": millis(*least) }),
+        Rule::DeviceCountries(countries, _) => json!({ "device_countries": sorted(countries) }),
     }
 }
 

@@ -27,7 +27,7 @@ mod webhook;
 pub(super) use assertion::{Assertion, Audience};
 pub(super) use later::Cache;
 pub(super) use route::{EncodedSlashes, Route};
-pub(super) use rules::{Allow, Enforce, Kind, PermissionCheck};
+pub(super) use rules::{Allow, DeviceRules, Enforce, Kind, PermissionCheck};
 pub(super) use server::{Admin, ExtAuthz, ForwardAuth, Limits, Server, ServerTimeouts};
 pub(super) use signin::{Brand, Signin};
 pub(super) use tls::{ServerTls, TlsVersion};

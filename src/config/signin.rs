@@ -28,11 +28,24 @@ pub struct Signin {
     /// Whether whoever has proved an address may make an organization. Members alone.
     pub create_organizations: bool,
     pub brand: Brand,
+    /// None: no script runs on the pages.
+    pub device: Option<DeviceScript>,
     pub texts: Arc<Texts>,
     /// Hosts other than the request's own that one may return to.
     pub redirects: Vec<Authority<'static>>,
     /// None: one is made at the start.
     pub state_key: Option<Secret>,
+}
+
+/// The script that tells devices apart, as the pages name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceScript {
+    pub script: String,
+    /// Where it sends what it has found.
+    pub submit: String,
+    /// The origin of that.
+    pub collector: String,
+    pub public_token: String,
 }
 
 /// How the sign-in pages look.

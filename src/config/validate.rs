@@ -14,6 +14,7 @@ use crate::protected_resource::Announced;
 
 mod assertion;
 mod connected_apps;
+mod device;
 mod headers;
 mod logo;
 mod round_trips;

@@ -63,6 +63,9 @@ fn in_words(wanted: &StepUp) -> String {
     if let Some(age) = wanted.max_auth_age {
         return format!("Your last sign-in must be no more than {age} seconds ago.");
     }
+    if wanted.device {
+        return "A sign-in from a device and a place that you are known by is needed.".to_owned();
+    }
     if wanted.factors.is_empty() {
         return "Two different factors are needed.".to_owned();
     }

@@ -19,7 +19,7 @@ use super::login::{Next, again, go_on, login_path_into, stale, step_path};
 use super::state::{Away, State, Step, Trip};
 use super::texts::Key;
 use super::user::Came;
-use super::{Answer, Desk, Trouble, member, see_other, user};
+use super::{Answer, Desk, Trouble, device, member, see_other, user};
 use crate::access::rejection::{Code, Rejection};
 use crate::config::{SameSite, Vertical};
 use crate::stytch::{Brought, MemberToken, Returned};
@@ -74,9 +74,10 @@ async fn judged(desk: &Desk<'_>, query: &Fields<'_>) -> Answer {
     if !desk.common.lasting.taken.take(&state, desk.now) {
         return stale(desk, &state.return_to);
     }
+    device::resume(desk, &state, None);
     match redeem(desk, away, token, query.get("slug")).await {
         Ok(Next::Again(trouble)) => not_now(desk, &id, &state, trouble),
-        Ok(next) => go_on(desk, &id, &state, next),
+        Ok(next) => go_on(desk, &id, &state, next).await,
         Err(text) => still_away(desk, &id, &state, text),
     }
 }
@@ -135,7 +136,7 @@ async fn as_member(
     returned: Returned<'_>,
     slug: Option<&str>,
 ) -> Result<Next, Trouble> {
-    let (client, minutes) = (&desk.common.client, desk.signin.session_minutes);
+    let (client, minutes) = (device::client(desk), desk.signin.session_minutes);
     let (kind, endpoint, by) = match away.trip {
         Trip::DiscoveryOauth => {
             let call = client.discovery_oauth_authenticate(returned);
@@ -168,7 +169,7 @@ async fn as_member(
 }
 
 async fn as_user(desk: &Desk<'_>, trip: Trip, returned: Returned<'_>) -> Result<Next, Trouble> {
-    let (client, minutes) = (&desk.common.client, desk.signin.session_minutes);
+    let (client, minutes) = (device::client(desk), desk.signin.session_minutes);
     let came = Came::by(desk);
     let session = user::own_session(desk).await;
     let is_link = trip == Trip::Link;
@@ -241,8 +242,7 @@ fn nobodys(desk: &Desk<'_>, kind: &str, query: &Fields<'_>) -> Answer {
 fn still_away(desk: &Desk<'_>, id: &str, state: &State, text: Key) -> Answer {
     let way_on = step_path(desk, id);
     let mut answer = end(desk, Key::NotConfirmed, text, &way_on, "Stytch does not take the token");
-    let next = State::new(state.return_to.clone(), state.step.clone());
-    flow::keep(desk, id, &next, answer.response.headers_mut());
+    flow::keep(desk, id, &state.again(), answer.response.headers_mut());
     answer
 }
 
@@ -250,7 +250,6 @@ fn still_away(desk: &Desk<'_>, id: &str, state: &State, text: Key) -> Answer {
 fn not_now(desk: &Desk<'_>, id: &str, state: &State, trouble: Trouble) -> Answer {
     let query = desk.parts.uri.query().unwrap_or_default();
     let mut answer = again(desk, &format!("{}?{query}", desk.visit.path), trouble);
-    let next = State::new(state.return_to.clone(), state.step.clone());
-    flow::keep(desk, id, &next, answer.response.headers_mut());
+    flow::keep(desk, id, &state.again(), answer.response.headers_mut());
     answer
 }

@@ -8,7 +8,7 @@ use super::login::Next;
 use super::redirect::login_path;
 use super::state::{Create, Step};
 use super::texts::Key;
-use super::{Desk, Trouble, choice, member};
+use super::{Desk, Trouble, choice, device, member};
 use crate::identity::Kind;
 use crate::stytch::types::Discovered;
 use crate::telemetry::audit_log::{Event, Who};
@@ -64,7 +64,7 @@ pub(super) async fn create(desk: &Desk<'_>, asked: &Create, form: &Fields<'_>) -
     if !slug.is_empty() && form::organization(slug).is_none() {
         return again(Key::InvalidSlug);
     }
-    let (client, minutes) = (&desk.common.client, desk.signin.session_minutes);
+    let (client, minutes) = (device::client(desk), desk.signin.session_minutes);
     let slug_given = Some(slug).filter(|slug| !slug.is_empty());
     let call = client.organization_create(&asked.intermediate, name, slug_given, minutes);
     match desk.common.ask("b2b_discovery_organizations_create", call).await {

@@ -13,7 +13,7 @@ use super::shown::render;
 use super::state::{Away, By, Code, Start, State, Step};
 use super::texts::Key;
 use super::{
-    Answer, Desk, Trouble, callback, create, enrolment, link, member, see_other, step_up, trip, user,
+    Answer, Desk, Trouble, callback, create, device, enrolment, link, member, see_other, step_up, trip, user,
 };
 use crate::access::authn::{Fresh, Proved};
 use crate::access::rejection::{self, Rejection};
@@ -22,7 +22,7 @@ use crate::config::{Secret, SigninMethod, Vertical};
 use crate::identity::Kind;
 use crate::proxy::cookies;
 use crate::stytch::types::SessionFacts;
-use crate::telemetry::audit_log::{Event, Who};
+use crate::telemetry::audit_log::{Event, Seen, Told, Who};
 
 /// Wrong codes in one flow before it has to begin again.
 pub(super) const MAX_FAILURES: u8 = 5;
@@ -57,6 +57,8 @@ pub(super) struct SignedIn {
     pub(super) by: &'static str,
     /// What is shown before the person goes on.
     pub(super) first: Option<Step>,
+    /// From which it was signed in, for the audit log.
+    pub(super) device: Option<Seen>,
 }
 
 impl SignedIn {
@@ -72,7 +74,7 @@ impl SignedIn {
         let SessionFacts { session_id, expires_at } = session.unwrap_or_default();
         let expires_at = expires_at.and_then(|at| at.parse::<Timestamp>().ok()).map(Timestamp::as_second);
         let fresh = Fresh { session_token: Secret::new(token), session_jwt: Secret::new(jwt), expires_at };
-        Some(Box::new(Self { fresh, subject, organization, session_id, by, first: None }))
+        Some(Box::new(Self { fresh, subject, organization, session_id, by, first: None, device: None }))
     }
 }
 
@@ -185,7 +187,7 @@ pub(super) async fn take(desk: &Desk<'_>, form: &Fields<'_>) -> Result<Answer, R
         (Step::Left(left), "new_codes") => enrolment::rotate(desk, left).await?,
         _ => Next::Stale,
     };
-    Ok(go_on(desk, form.text("flow"), &state, next))
+    Ok(go_on(desk, form.text("flow"), &state, next).await)
 }
 
 /// The first step, in whichever way.
@@ -221,14 +223,16 @@ pub(super) fn admitted(desk: &Desk<'_>, form: &Fields<'_>) -> Result<State, Box<
     if !desk.common.lasting.taken.take(&state, desk.now) {
         return Err(Box::new(stale(desk, &state.return_to)));
     }
+    device::resume(desk, &state, Some(form));
     Ok(state)
 }
 
 /// The answer to a step that was taken.
-pub(super) fn go_on(desk: &Desk<'_>, id: &str, state: &State, next: Next) -> Answer {
+pub(super) async fn go_on(desk: &Desk<'_>, id: &str, state: &State, next: Next) -> Answer {
+    let following = |step| State::new(state.return_to.clone(), step).at(desk.trace.borrow().clone());
     match next {
         Next::Step(step, notice) => {
-            let next = State::new(state.return_to.clone(), step).telling(notice);
+            let next = following(step).telling(notice);
             let mut response = see_other(&step_path(desk, id));
             if !flow::keep(desk, id, &next, response.headers_mut()) {
                 return stale(desk, &state.return_to);
@@ -236,13 +240,13 @@ pub(super) fn go_on(desk: &Desk<'_>, id: &str, state: &State, next: Next) -> Ans
             Answer::fine(response)
         }
         Next::Amend(step, notice, typed) => {
-            let next = State::new(state.return_to.clone(), step).telling(Some(notice)).recalling(typed);
+            let next = following(step).telling(Some(notice)).recalling(typed);
             let mut response = see_other(&step_path(desk, id));
             flow::keep(desk, id, &next, response.headers_mut());
             Answer::fine(response)
         }
         Next::Leave(step, url) => {
-            let next = State::new(state.return_to.clone(), step);
+            let next = following(step);
             let mut response = see_other(&url);
             if !flow::keep(desk, id, &next, response.headers_mut()) {
                 return stale(desk, &state.return_to);
@@ -256,7 +260,10 @@ pub(super) fn go_on(desk: &Desk<'_>, id: &str, state: &State, next: Next) -> Ans
             flow::end(desk, id, answer.response.headers_mut());
             answer
         }
-        Next::In(signed_in) => arrive(desk, id, state, &signed_in),
+        Next::In(mut signed_in) => {
+            device::keep(desk, &mut signed_in).await;
+            arrive(desk, id, state, &signed_in)
+        }
         Next::On => {
             let mut response = see_other(&desk.target(&state.return_to).location());
             flow::end(desk, id, response.headers_mut());
@@ -264,9 +271,8 @@ pub(super) fn go_on(desk: &Desk<'_>, id: &str, state: &State, next: Next) -> Ans
             Answer::fine(response)
         }
         Next::Again(trouble) => {
-            let next = State::new(state.return_to.clone(), state.step.clone());
             let mut answer = again(desk, &step_path(desk, id), trouble);
-            flow::keep(desk, id, &next, answer.response.headers_mut());
+            flow::keep(desk, id, &state.again(), answer.response.headers_mut());
             answer
         }
         Next::Stale => stale(desk, &state.return_to),
@@ -314,7 +320,8 @@ fn arrive(desk: &Desk<'_>, id: &str, state: &State, signed_in: &SignedIn) -> Ans
         organization_id: signed_in.organization.clone(),
         session_id: Some(signed_in.session_id.clone()),
     };
-    desk.tell(Event::SignIn, who, signed_in.by);
+    let (detail, device) = (signed_in.by.to_owned(), signed_in.device.clone());
+    desk.told.borrow_mut().push(Told { event: Event::SignIn, code: None, who, detail, device });
     Answer::fine(response)
 }
 

@@ -5,7 +5,7 @@ use super::form::{self, Fields};
 use super::login::{MAX_FAILURES, Next, RESEND_AFTER, SignedIn};
 use super::state::{Enrolment, Second, Start, Step, Using};
 use super::texts::Key;
-use super::{Desk, Trouble, create, enrolment, step_up, trip};
+use super::{Desk, Trouble, create, device, enrolment, step_up, trip};
 use crate::stytch::types::{Discovered, MemberLogin, MfaRequired, Named};
 use crate::stytch::{Credential, MemberStep, Proof};
 use crate::telemetry::audit_log::Event;
@@ -33,7 +33,7 @@ pub(super) async fn try_code(
     email: &str,
     code: &str,
 ) -> Result<Next, Trouble> {
-    let (client, minutes) = (&desk.common.client, desk.signin.session_minutes);
+    let (client, minutes) = (device::client(desk), desk.signin.session_minutes);
     let Some(organization) = &start.organization else {
         let call = client.discovery_authenticate(email, code);
         let found = desk.common.ask("b2b_otps_email_discovery_authenticate", call).await?;
@@ -84,8 +84,8 @@ pub(super) async fn choices(desk: &Desk<'_>, intermediate: &str) -> Result<Vec<C
 /// Goes into one of them.
 pub(super) async fn choose(desk: &Desk<'_>, intermediate: &str, organization: &str) -> Next {
     let Some(organization) = form::organization(organization) else { return Next::Stale };
-    let minutes = desk.signin.session_minutes;
-    let call = desk.common.client.intermediate_exchange(intermediate, organization, minutes);
+    let (client, minutes) = (device::client(desk), desk.signin.session_minutes);
+    let call = client.intermediate_exchange(intermediate, organization, minutes);
     match desk.common.ask("b2b_discovery_intermediate_sessions_exchange", call).await {
         Ok(login) => after(desk, login, "discovery"),
         Err(Trouble::Refused(reason)) => {
@@ -106,6 +106,7 @@ pub(super) fn after(desk: &Desk<'_>, login: MemberLogin, by: &'static str) -> Ne
     if login.reset_sessions {
         desk.forget_sessions_of(&login.member_id);
     }
+    device::saw(desk, &login.member_id, login.member_device);
     let organization = login.organization;
     let tokens = (login.session_token, login.session_jwt);
     let id = Some(organization.organization_id.clone());
@@ -267,7 +268,7 @@ async fn show_second(
     member: &MemberStep<'_>,
     code: &str,
 ) -> Option<(Result<MemberLogin, Trouble>, &'static str)> {
-    let (client, minutes) = (&desk.common.client, desk.signin.session_minutes);
+    let (client, minutes) = (device::client(desk), desk.signin.session_minutes);
     Some(match using {
         Using::Sms => {
             let digits = form::code(code)?;

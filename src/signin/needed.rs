@@ -12,6 +12,7 @@ use crate::identity::{FACTORS, Session};
 
 const MFA: &str = "mfa";
 const RECENT: &str = "recent";
+const DEVICE: &str = "device";
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,15 +23,18 @@ pub enum Needed {
     Mfa,
     /// Any factor, now.
     Recent,
+    /// Any factor, from a device that Stytch recognises.
+    Device,
 }
 
 impl Needed {
-    /// As [`fmt::Display`] writes it: `mfa`, `recent`, or types of factor with commas between them.
+    /// As [`fmt::Display`] writes it: `mfa`, `recent`, `device`, or types of factor with commas between them.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
         match text {
             MFA => return Some(Self::Mfa),
             RECENT => return Some(Self::Recent),
+            DEVICE => return Some(Self::Device),
             _ => {}
         }
         let mut factors = Vec::new();
@@ -48,6 +52,7 @@ impl Needed {
         match wanted {
             StepUp { factors, .. } if !factors.is_empty() => Self::Factors(factors.clone()),
             StepUp { mfa: true, .. } => Self::Mfa,
+            StepUp { device: true, .. } => Self::Device,
             _ => Self::Recent,
         }
     }
@@ -60,17 +65,18 @@ impl Needed {
                 factors.iter().any(|wanted| wanted == kind) && !session.has_factor(kind)
             }
             Self::Mfa => !session.has_factor(kind),
-            Self::Recent => true,
+            Self::Recent | Self::Device => true,
         }
     }
 
-    /// Whether the session has it already. How old a factor may be only the route knows.
+    /// Whether the session has it already. How old a factor may be, and what a device must be, only
+    /// the route knows.
     #[must_use]
     pub fn is_had_by(&self, session: &Session) -> bool {
         match self {
             Self::Factors(factors) => factors.iter().all(|wanted| session.has_factor(wanted)),
             Self::Mfa => session.is_multi_factor(),
-            Self::Recent => false,
+            Self::Recent | Self::Device => false,
         }
     }
 }
@@ -81,6 +87,7 @@ impl fmt::Display for Needed {
             Self::Factors(factors) => f.write_str(&factors.join(",")),
             Self::Mfa => f.write_str(MFA),
             Self::Recent => f.write_str(RECENT),
+            Self::Device => f.write_str(DEVICE),
         }
     }
 }
@@ -97,6 +104,7 @@ mod tests {
         for (wanted, text) in [
             (StepUp { mfa: true, ..StepUp::default() }, "mfa"),
             (StepUp { max_auth_age: Some(60), ..StepUp::default() }, "recent"),
+            (StepUp { device: true, ..StepUp::default() }, "device"),
             (StepUp { factors: factors(&["totp", "sso"]), ..StepUp::default() }, "totp,sso"),
         ] {
             let needed = Needed::of(&wanted);

@@ -9,7 +9,7 @@ use super::redirect::{login_path, login_to};
 use super::shown::with_target;
 use super::state::{State, Step};
 use super::texts::Key;
-use super::{Answer, Desk, Trouble, create, member, see_other};
+use super::{Answer, Desk, Trouble, create, device, member, see_other};
 use crate::access::rejection::{Code, Rejection};
 use crate::stytch::Vertical;
 use crate::telemetry::audit_log::Event;
@@ -80,7 +80,8 @@ pub(super) async fn switch(desk: &Desk<'_>, form: &Fields<'_>) -> Result<Answer,
     let next = match (form::organization(form.text("organization")), &state.step) {
         (Some(organization), Step::Switch) => {
             let minutes = desk.signin.session_minutes;
-            let call = desk.common.client.session_exchange(&credential, organization, minutes);
+            let client = device::client(desk);
+            let call = client.session_exchange(&credential, organization, minutes);
             match desk.common.ask("b2b_sessions_exchange", call).await {
                 Ok(login) => member::after(desk, login, "organization switch"),
                 Err(Trouble::Refused(reason)) => {
@@ -99,5 +100,5 @@ pub(super) async fn switch(desk: &Desk<'_>, form: &Fields<'_>) -> Result<Answer,
         }
         _ => Next::Stale,
     };
-    Ok(go_on(desk, form.text("flow"), &state, next))
+    Ok(go_on(desk, form.text("flow"), &state, next).await)
 }

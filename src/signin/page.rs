@@ -1,4 +1,4 @@
-//! The pages, as HTML that needs no script.
+//! The pages, as HTML that needs no script, and runs none but what the settings name.
 //!
 //! What holds: whatever is shown was escaped on the way (`maud` does it); a page asks nothing of
 //! anywhere but the gateway, cannot be framed, and carries its one style sheet, which its policy
@@ -10,9 +10,12 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::look::Look;
 use super::texts::{Key, Spoken};
+use super::state::random;
 use super::trip::{Offers, Sso};
+use crate::config::DeviceScript;
 
 mod create;
+mod scripts;
 mod second;
 mod trips;
 
@@ -42,6 +45,8 @@ pub(super) struct View<'a> {
     pub(super) product: &'a str,
     /// What was typed before and is to be put right.
     pub(super) typed: &'a str,
+    /// What tells devices apart, where it runs.
+    pub(super) script: Option<&'a DeviceScript>,
 }
 
 /// What belongs to one page.
@@ -82,6 +87,7 @@ impl<'a> View<'a> {
         page: &Page,
         may_lead_to: Option<&str>,
     ) -> Response<Bytes> {
+        let nonce = self.script.map(|_| random::<16>());
         let text = html! {
             (DOCTYPE)
             html lang=(self.spoken.language) {
@@ -91,6 +97,7 @@ impl<'a> View<'a> {
                     meta name="robots" content="noindex";
                     title { (page.title) " · " (self.product) }
                     style { (PreEscaped(&self.look.style)) }
+                    (self.scripts(nonce.as_deref()))
                 }
                 body {
                     main {
@@ -112,8 +119,9 @@ impl<'a> View<'a> {
         *response.status_mut() = status;
         let elsewhere = may_lead_to.map(|origin| format!(" {origin}")).unwrap_or_default();
         let images = if self.look.logo.is_some() { "img-src 'self'; " } else { "" };
+        let scripts = self.script_policy(nonce.as_deref());
         let policy = format!(
-            "default-src 'none'; {images}style-src 'sha256-{}'; form-action 'self' https:{elsewhere}; frame-ancestors 'none'; \
+            "default-src 'none'; {scripts}{images}style-src 'sha256-{}'; form-action 'self' https:{elsewhere}; frame-ancestors 'none'; \
              base-uri 'none'",
             self.look.digest
         );
@@ -398,7 +406,7 @@ mod tests {
     fn shown(page: impl Fn(&View<'_>) -> Page) -> (String, HeaderMap) {
         let (texts, look) = (Texts::built_in(), Look::new(&Brand::default()));
         let spoken = texts.spoken(&HeaderMap::new());
-        let view = View { look: &look, spoken, base: "/_stytch", product: HOSTILE, typed: HOSTILE };
+        let view = View { look: &look, spoken, base: "/_stytch", product: HOSTILE, typed: HOSTILE, script: None };
         let response = view.answer(StatusCode::OK, &page(&view), Some("https://reports.test"));
         let (parts, body) = response.into_parts();
         (String::from_utf8(body.to_vec()).unwrap(), parts.headers)
@@ -466,7 +474,7 @@ mod tests {
         for (brand, has_logo) in [(plain, false), (branded, true)] {
             let (texts, look) = (Texts::built_in(), Look::new(&brand));
             let spoken = texts.spoken(&HeaderMap::new());
-            let view = View { look: &look, spoken, base: "/_stytch", product: "Ours & \"co\"", typed: "" };
+            let view = View { look: &look, spoken, base: "/_stytch", product: "Ours & \"co\"", typed: "", script: None };
             let response = view.answer(StatusCode::OK, &view.sign_out(None), None);
             let policy = response.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
             assert_eq!(policy.contains("img-src"), has_logo, "{policy}");

@@ -32,6 +32,7 @@ pub(crate) fn page(
         base: &signin.base_path,
         product: signin.brand.name.as_deref().unwrap_or(&host),
         typed: "",
+        script: None,
     };
     let (code, title, text, link) = match &way_on.step {
         NextStep::StepUp(needed) => {
@@ -59,5 +60,6 @@ pub(super) const fn why(needed: &Needed) -> Key {
         Needed::Factors(_) => Key::StepUpFactors,
         Needed::Mfa => Key::StepUpMfa,
         Needed::Recent => Key::StepUpRecent,
+        Needed::Device => Key::StepUpDevice,
     }
 }

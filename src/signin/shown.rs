@@ -78,7 +78,9 @@ pub(super) fn with_targets(desk: &Desk<'_>, state: &State, page: &Page, start: O
     let target = desk.target(&state.return_to);
     let origins: Vec<&str> = target.origin().into_iter().chain(start).collect();
     let origins = (!origins.is_empty()).then(|| origins.join(" "));
-    Answer::fine(desk.view().answer(StatusCode::OK, page, origins.as_deref()))
+    let script = desk.signin.device.as_ref().filter(|_| state.step.asks_for_device());
+    let view = View { script, ..desk.view() };
+    Answer::fine(view.answer(StatusCode::OK, page, origins.as_deref()))
 }
 
 /// The first page, with what there is on this host. Where there is nothing, everything leaves from

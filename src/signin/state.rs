@@ -15,6 +15,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
+use super::device::Trace;
 use super::needed::Needed;
 use super::texts::Key;
 use crate::clock;
@@ -49,6 +50,9 @@ pub struct State {
     pub typed: Option<String>,
     #[serde(rename = "s")]
     pub step: Step,
+    /// What is known of the device.
+    #[serde(rename = "d", default, skip_serializing_if = "Trace::is_empty")]
+    pub trace: Trace,
 }
 
 /// What is asked next.
@@ -244,7 +248,19 @@ impl State {
     #[must_use]
     pub fn new(return_to: String, step: Step) -> Self {
         let (token, made_at) = (random::<16>(), clock::unix_millis());
-        Self { token, made_at, return_to, notice: None, typed: None, step }
+        Self { token, made_at, return_to, notice: None, typed: None, step, trace: Trace::default() }
+    }
+
+    /// The same step, to be taken once more.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self::new(self.return_to.clone(), self.step.clone()).at(self.trace.clone())
+    }
+
+    #[must_use]
+    pub fn at(mut self, trace: Trace) -> Self {
+        self.trace = trace;
+        self
     }
 
     #[must_use]

@@ -111,7 +111,7 @@ fn ways(desk: &Desk<'_>, identity: &Identity, needed: Needed) -> Option<StepUp> 
         Needed::Factors(wanted) => {
             wanted.iter().all(|kind| session.has_factor(kind) || given.contains(&kind.as_str()))
         }
-        Needed::Mfa | Needed::Recent => !given.is_empty(),
+        Needed::Mfa | Needed::Recent | Needed::Device => !given.is_empty(),
     };
     suffices.then_some(step)
 }

@@ -145,6 +145,7 @@ mod tests {
             session_minutes: 60,
             custom_claims: serde_json::Map::new(),
             brand: Brand::default(),
+            device: None,
             texts: Arc::new(Texts::built_in()),
             redirects: vec![host("reports.test", None), host("odd.test", Some(8443))],
             state_key: None,

@@ -166,6 +166,7 @@ keys! {
     StepUpMfa = "step_up_mfa",
     StepUpRecent = "step_up_recent",
     StepUpFactors = "step_up_factors",
+    StepUpDevice = "step_up_device",
     SignInAgain = "sign_in_again",
     Elsewhere = "elsewhere",
     ElsewhereText = "elsewhere_text",

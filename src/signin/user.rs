@@ -3,7 +3,7 @@
 use http::header;
 
 use super::login::{Next, SignedIn};
-use super::{Desk, Trouble};
+use super::{Desk, Trouble, device};
 use crate::stytch::types::UserLogin;
 use crate::stytch::{Attributes, Credential};
 
@@ -46,8 +46,8 @@ pub(super) async fn try_code(
     let came = Came::by(desk);
     let session = own_session(desk).await;
     let minutes = desk.signin.session_minutes;
+    let client = device::client(desk);
     let ask = async |session: Option<&_>| {
-        let client = &desk.common.client;
         let call = client.user_otp_authenticate(method_id, code, came.attributes(), session, minutes);
         desk.common.ask("otps_authenticate", call).await
     };
@@ -69,6 +69,7 @@ pub(super) fn after(desk: &Desk<'_>, login: UserLogin, by: &'static str) -> Next
     if login.reset_sessions {
         desk.forget_sessions_of(&login.user_id);
     }
+    device::saw(desk, &login.user_id, login.user_device);
     let tokens = (login.session_token, login.session_jwt);
     let session = login.session.or(login.user_session);
     SignedIn::new(login.user_id, None, tokens, session, by).map_or(Next::Stale, Next::In)

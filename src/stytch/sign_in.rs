@@ -19,6 +19,7 @@ pub use round_trips::{Brought, Linking, MemberToken, Returned};
 pub use second_factor::{MemberStep, Proof};
 
 const DURATION: &str = "session_duration_minutes";
+const TELEMETRY: &str = "telemetry_id";
 
 /// How somebody who signs in came, for Stytch's own judgement of risk.
 #[derive(Clone, Copy)]
@@ -215,17 +216,38 @@ impl Client {
 
     async fn post<T: DeserializeOwned>(&self, path: &str, mut body: Value) -> Result<T, Error> {
         // A session is begun, or grows, by the calls that say how long it is to last.
-        if let Some(claims) = &self.custom_claims
-            && body.get(DURATION).is_some()
-        {
-            body["session_custom_claims"] = json!(**claims);
+        if body.get(DURATION).is_some() {
+            if let Some(claims) = &self.custom_claims {
+                body["session_custom_claims"] = json!(**claims);
+            }
+            body[TELEMETRY] = json!(self.telemetry_id);
         }
         if let Some(fields) = body.as_object_mut() {
             fields.retain(|_, value| !value.is_null());
         }
+        match self.post_once(path, &body).await {
+            Err(Error::Unexpected { error_type, .. }) if is_about_device(&error_type, &body) => {
+                tracing::warn!(path, error_type, "a sign-in goes on without its device");
+                if let Some(fields) = body.as_object_mut() {
+                    fields.remove(TELEMETRY);
+                }
+                self.post_once(path, &body).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn post_once<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, Error> {
         let request = self.authorized(Method::POST, path).body(Full::from(body.to_string()));
         self.call_refusing(request, &OF_SIGN_IN).await
     }
+}
+
+/// Whether an answer turns down the telemetry id alone: too old, or nothing that Stytch knows. It
+/// comes from a browser, and a sign-in does not depend on it. Which names Stytch has for that is not
+/// documented, but for `telemetry_id_not_found` of another call.
+fn is_about_device(error_type: &str, body: &Value) -> bool {
+    body.get(TELEMETRY).is_some() && error_type.contains("telemetry")
 }
 
 impl Attributes<'_> {

@@ -174,6 +174,8 @@ pub struct MemberLogin {
     pub reset_sessions: bool,
     /// Said where a recovery code was used up.
     pub recovery_codes_remaining: Option<u32>,
+    #[serde(deserialize_with = "understood")]
+    pub member_device: Option<DeviceInfo>,
 }
 
 /// An organization, as far as it is shown to people, and what second factors it takes.
@@ -325,11 +327,39 @@ pub struct UserLogin {
     /// What OAuth calls it (REFERENCE.md 7.5).
     #[serde(default)]
     pub user_session: Option<SessionFacts>,
+    #[serde(default, deserialize_with = "understood")]
+    pub user_device: Option<DeviceInfo>,
+}
+
+/// The device that somebody signed in from, where a telemetry id was sent.
+#[derive(Deserialize)]
+pub struct DeviceInfo {
+    pub visitor_id: String,
+    #[serde(default)]
+    pub visitor_id_details: Option<Sightings>,
+    #[serde(default)]
+    pub ip_geo_city: Option<String>,
+    #[serde(default)]
+    pub ip_geo_country: Option<String>,
+}
+
+/// What is known of earlier sign-ins of the same person.
+#[derive(Deserialize)]
+pub struct Sightings {
+    pub is_new: bool,
+    /// RFC 3339.
+    #[serde(default)]
+    pub first_seen_at: Option<String>,
 }
 
 /// An answer of which only that it came matters.
 #[derive(Deserialize)]
 pub struct Done {}
+
+/// None for what is in no form that is known: nobody is kept out by what is said of a device.
+fn understood<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DeviceInfo>, D::Error> {
+    Ok(DeviceInfo::deserialize(Value::deserialize(deserializer)?).ok())
+}
 
 fn filled<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Ok(Option::<String>::deserialize(deserializer)?.filter(|text| !text.is_empty()))

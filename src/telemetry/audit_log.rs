@@ -88,6 +88,17 @@ impl From<&Identity> for Who {
     }
 }
 
+/// The device of a sign-in, as Stytch tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    pub visitor_id: String,
+    /// Whether the person had not signed in from it before.
+    pub is_new: bool,
+    /// Of the address, as Stytch's script saw it.
+    pub country: Option<String>,
+    pub city: Option<String>,
+}
+
 /// What is told of one event.
 #[derive(Debug, Clone)]
 pub struct Told {
@@ -96,6 +107,8 @@ pub struct Told {
     pub who: Who,
     /// The factors, or why not, in our words or Stytch's names.
     pub detail: String,
+    /// Of a sign-in, where it is known.
+    pub device: Option<Seen>,
 }
 
 /// The audit log of this process.
@@ -164,7 +177,8 @@ impl Lines {
         if !self.is_on() {
             return;
         }
-        let told = Told { event, code: None, who: Who::default(), detail: detail.to_owned() };
+        let (who, detail) = (Who::default(), detail.to_owned());
+        let told = Told { event, code: None, who, detail, device: None };
         self.0.add(|line, clock| {
             line::without_request(line, clock, SystemTime::now());
             happened(line, None, &told);
@@ -201,6 +215,19 @@ fn happened(line: &mut Vec<u8>, route: Option<&str>, told: &Told) {
     line::optional(line, told.who.session_id.as_deref());
     line.extend_from_slice(b",\"detail\":");
     line::bounded(line, &told.detail);
+    let device = told.device.as_ref();
+    line.extend_from_slice(b",\"visitor_id\":");
+    line::optional(line, device.map(|device| device.visitor_id.as_str()));
+    line.extend_from_slice(b",\"device_is_new\":");
+    line.extend_from_slice(match device.map(|device| device.is_new) {
+        None => b"null",
+        Some(true) => b"true",
+        Some(false) => b"false",
+    });
+    line.extend_from_slice(b",\"device_country\":");
+    line::optional(line, device.and_then(|device| device.country.as_deref()));
+    line.extend_from_slice(b",\"device_city\":");
+    line::optional(line, device.and_then(|device| device.city.as_deref()));
 }
 
 fn changed(line: &mut Vec<u8>, access: Option<&str>, before: Option<&str>) {
@@ -236,7 +263,8 @@ mod tests {
 
     fn told() -> Told {
         let who = Who { subject: Some("member-test-1".to_owned()), ..Who::default() };
-        Told { event: Event::SignIn, code: None, who, detail: "email_otp \"\n".to_owned() }
+        let detail = "email_otp \"\n".to_owned();
+        Told { event: Event::SignIn, code: None, who, detail, device: None }
     }
 
     fn written(access: &LogTarget) -> Vec<Value> {

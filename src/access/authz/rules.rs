@@ -15,6 +15,7 @@ use super::scopes;
 use crate::access::rejection::{Code, Rejection, StepUp};
 use crate::access::route::Captures;
 use crate::clock;
+use crate::identity::device::Device;
 use crate::identity::{Identity, Kind};
 
 /// How ids of organizations begin (REFERENCE.md section 2).
@@ -49,6 +50,12 @@ pub enum Rule {
     Factors(Vec<String>, Arc<StepUp>),
     Mfa(Arc<StepUp>),
     MaxAuthAge(Duration, Arc<StepUp>),
+    /// Of the session's sign-in.
+    KnownDevice(Arc<StepUp>),
+    /// At the sign-in, since the device was seen first.
+    DeviceKnownFor(Duration, Arc<StepUp>),
+    /// Upper-case. Of the session's sign-in, whatever the request comes from.
+    DeviceCountries(Vec<String>, Arc<StepUp>),
 }
 
 /// An organization that may come.
@@ -169,6 +176,15 @@ impl Rule {
                 let oldest = context.now.saturating_sub(clock::span(*most));
                 newest.is_some_and(|at| oldest <= at && at <= context.now.saturating_add(context.leeway))
             }
+            Self::KnownDevice(_) => identity.device().is_some_and(Device::is_known),
+            Self::DeviceKnownFor(least, _) => identity
+                .device()
+                .and_then(Device::known_for)
+                .is_some_and(|seconds| seconds >= least.as_secs()),
+            Self::DeviceCountries(countries, _) => identity
+                .device()
+                .and_then(Device::country)
+                .is_some_and(|country| countries.iter().any(|one| one.eq_ignore_ascii_case(country))),
         }
     }
 
@@ -200,6 +216,17 @@ impl Rule {
             Self::MaxAuthAge(_, wanted) => {
                 Rejection::new(Code::StepUpRequired, "the newest factor is too old").step_up(wanted)
             }
+            Self::KnownDevice(wanted) => {
+                Rejection::new(Code::StepUpRequired, "the device was new, or is not known").step_up(wanted)
+            }
+            Self::DeviceKnownFor(_, wanted) => {
+                Rejection::new(Code::StepUpRequired, "the device is not known, or not for long enough")
+                    .step_up(wanted)
+            }
+            Self::DeviceCountries(_, wanted) => {
+                Rejection::new(Code::StepUpRequired, "the sign-in was from none of the countries")
+                    .step_up(wanted)
+            }
         }
     }
 
@@ -217,6 +244,9 @@ impl Rule {
             Self::Factors(factors, _) => ("allow.factors", list(factors)),
             Self::Mfa(_) => ("allow.mfa", "true".to_owned()),
             Self::MaxAuthAge(most, _) => ("allow.max_auth_age", format!("{}s", most.as_secs())),
+            Self::KnownDevice(_) => ("allow.device.known", "true".to_owned()),
+            Self::DeviceKnownFor(least, _) => ("allow.device.known_for", format!("{}s", least.as_secs())),
+            Self::DeviceCountries(countries, _) => ("allow.device.countries", list(countries)),
         }
     }
 
@@ -256,6 +286,17 @@ impl Rule {
                 Some(at) => format!("{}s", (context.now - at).max(0) / 1000),
                 None => "no factor says when".to_owned(),
             },
+            Self::KnownDevice(_) | Self::DeviceKnownFor(..) => match identity.device() {
+                None => "no device".to_owned(),
+                Some(device) => match device.known_for() {
+                    Some(seconds) => format!("known for {seconds}s"),
+                    None if device.is_known() => "known".to_owned(),
+                    None => "new".to_owned(),
+                },
+            },
+            Self::DeviceCountries(..) => {
+                identity.device().and_then(Device::country).unwrap_or("no country").to_owned()
+            }
         }
     }
 }

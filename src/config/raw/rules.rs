@@ -60,6 +60,24 @@ pub(in crate::config) struct Allow {
     /// `false` refuses sessions of an impersonator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::config) impersonated: Option<bool>,
+    /// What the device must be from which the session was signed in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) device: Option<DeviceRules>,
+}
+
+/// What the device must be from which the session was signed in.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct DeviceRules {
+    /// Whether it must be one that the person had signed in from before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) known: Option<bool>,
+    /// How long before the sign-in it must have been seen first with this person.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) known_for: Option<Period>,
+    /// Countries, such as `"DE"`, of which the address at the sign-in must have been in one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) countries: Option<Vec<String>>,
 }
 
 /// What Stytch's RBAC policy must permit.

@@ -29,6 +29,8 @@ pub(in crate::config) struct Signin {
     pub(in crate::config) create_organizations: bool,
     /// How the pages look.
     pub(in crate::config) brand: Brand,
+    /// Whether the pages ask Stytch what device somebody is at.
+    pub(in crate::config) device: DeviceScript,
     /// A TOML file of texts in place of the built-in ones, a table for each language.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::config) texts: Option<String>,
@@ -55,6 +57,7 @@ impl Default for Signin {
             custom_claims: BTreeMap::new(),
             create_organizations: false,
             brand: Brand::default(),
+            device: DeviceScript::default(),
             texts: None,
             redirects: Vec::new(),
             state_key: None,
@@ -76,4 +79,21 @@ pub(in crate::config) struct Brand {
     /// The colour of buttons and links, such as `#1a56db`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::config) accent: Option<String>,
+}
+
+/// Device fingerprinting on the sign-in pages.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct DeviceScript {
+    /// Stytch's script, which tells devices apart: `https://elements.stytch.com/telemetry.js`. By default none runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) script: Option<String>,
+    /// Where the script sends what it has found. Another address where the project has a domain of its own for it.
+    pub(in crate::config) submit: String,
+}
+
+impl Default for DeviceScript {
+    fn default() -> Self {
+        Self { script: None, submit: "https://telemetry.stytch.com/submit".to_owned() }
+    }
 }

@@ -65,8 +65,8 @@ pub(super) fn needs(raw: &raw::Raw, findings: &mut Findings) {
         let message = "missing; browsers begin OAuth and SSO with it, and Stytch's dashboard shows it among the API keys";
         findings.problems.missing(&KeyPath::of("stytch.public_token"), message);
     }
-    if !with_token && raw.stytch.public_token.is_some() {
-        let note = "stytch.public_token has no effect: neither \"oauth\" nor \"sso\" is on";
+    if !with_token && raw.stytch.public_token.is_some() && raw.signin.device.script.is_none() {
+        let note = "stytch.public_token has no effect: neither \"oauth\" nor \"sso\" nor signin.device is on";
         findings.notes.push(note.to_owned());
     }
     let key = KeyPath::of("server.public_url");

@@ -172,6 +172,9 @@ impl Reader<'_> {
             let wanted = StepUp { max_auth_age: Some(age.as_secs()), ..StepUp::default() };
             rules.push(Rule::MaxAuthAge(age, Arc::new(wanted)));
         }
+        if let Some(device) = &allow.device {
+            rules.extend(self::device(device, &key.key("device"), problems));
+        }
         rules
     }
 
@@ -204,6 +207,7 @@ impl Reader<'_> {
             ("factors", allow.factors.is_some()),
             ("mfa", allow.mfa == Some(true)),
             ("max_auth_age", allow.max_auth_age.is_some()),
+            ("device", allow.device.is_some()),
             ("email_domains", allow.email_domains.is_some()),
         ];
         for (name, _) in of_sessions.iter().filter(|(_, given)| *given && !takes_sessions) {
@@ -216,6 +220,31 @@ impl Reader<'_> {
             ));
         }
     }
+}
+
+/// What is asked of the device.
+fn device(device: &raw::DeviceRules, key: &KeyPath, problems: &mut Problems) -> Vec<Rule> {
+    let wanted = Arc::new(StepUp { device: true, ..StepUp::default() });
+    let mut rules = Vec::new();
+    if device.known == Some(true) {
+        rules.push(Rule::KnownDevice(Arc::clone(&wanted)));
+    }
+    if let Some(period) = device.known_for {
+        let least = positive(period, &key.key("known_for"), problems);
+        rules.push(Rule::DeviceKnownFor(least, Arc::clone(&wanted)));
+    }
+    if let Some(countries) = listed(&device.countries, &key.key("countries"), problems) {
+        let key = key.key("countries");
+        let is_code = |text: &str| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_uppercase());
+        for (at, country) in countries.iter().enumerate().filter(|(_, country)| !is_code(country)) {
+            problems.add(&key.index(at), format!("{country:?} is no country; write two letters, as in \"DE\""));
+        }
+        rules.push(Rule::DeviceCountries(countries.to_vec(), wanted));
+    }
+    if rules.is_empty() && device.known.is_none() {
+        problems.add(key, "asks for nothing; write known, known_for or countries, or leave it out");
+    }
+    rules
 }
 
 /// A list that is given must name something.

@@ -3,16 +3,19 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Findings, logo, round_trips, secret};
+use super::{Findings, device, logo, round_trips, secret};
 use crate::access::host::{self, Authority};
 use crate::config::problems::{KeyPath, Problems, did_you_mean};
 use crate::config::{Brand, Secret, Signin, SigninMethod, Vertical, raw};
+use crate::identity::device::CLAIM;
 use crate::signin::texts::{Key, Texts};
 
 /// Claims that say what a token is (RFC 7519 section 4.1).
 const RESERVED_CLAIMS: [&str; 7] = ["aud", "exp", "iat", "iss", "jti", "nbf", "sub"];
 /// As JSON.
 const MOST_CLAIMS: usize = 4096;
+/// Of the claim about the device, with its name.
+const MOST_OF_DEVICE: usize = 512;
 
 /// What Stytch takes for a session's length (REFERENCE.md section 10).
 const SESSION_MINUTES: std::ops::RangeInclusive<u64> = 5..=527_040;
@@ -34,6 +37,7 @@ pub(super) fn signin(all: &raw::Raw, findings: &mut Findings) -> Option<Signin> 
     let custom_claims = custom_claims(raw, &mut findings.problems);
     let brand = brand(&raw.brand, findings);
     let texts = texts(raw, findings);
+    let device = device::script(all, findings);
     let redirects = redirects(raw, &mut findings.problems);
     let state_key = state_key(raw, findings);
     if raw.enabled && raw.state_key.is_none() && raw.state_key_file.is_none() {
@@ -53,6 +57,7 @@ pub(super) fn signin(all: &raw::Raw, findings: &mut Findings) -> Option<Signin> 
         custom_claims,
         create_organizations: raw.create_organizations,
         brand: brand?,
+        device: device?,
         texts: Arc::new(texts?),
         redirects: redirects?,
         state_key: state_key?,
@@ -125,14 +130,19 @@ fn custom_claims(raw: &raw::Signin, problems: &mut Problems) -> serde_json::Map<
             problems.add(&key.key(name), "a name that every token has already, which Stytch does not take");
         } else if name == "scope" {
             problems.add(&key.key(name), "a session that has scopes passes for a machine's token elsewhere");
+        } else if name == CLAIM {
+            problems.add(&key.key(name), "what Stytch says of the device stands there, where signin.device asks it");
         } else if value.is_null() {
             problems.add(&key.key(name), "has no value");
         }
     }
     let claims: serde_json::Map<_, _> = raw.custom_claims.clone().into_iter().collect();
     let size = serde_json::to_string(&claims).map_or(usize::MAX, |text| text.len());
+    let kept = if raw.device.script.is_some() { MOST_OF_DEVICE } else { 0 };
     if size > MOST_CLAIMS {
         problems.add(&key, format!("{size} bytes as JSON; Stytch takes 4096 in all"));
+    } else if size > MOST_CLAIMS - kept {
+        problems.add(&key, format!("{size} bytes as JSON; Stytch takes 4096 in all, {kept} of them for the device"));
     }
     claims
 }
