@@ -120,12 +120,19 @@ class Project:
     def sign(self, claims, **more):
         return self.ask("/emulator/tokens", {"claims": claims, **more})["token"]
 
-    def ask(self, path, body=None):
-        request = urllib.request.Request(self.api + path, headers={"Content-Type": "application/json"})
+    def ask(self, path, body=None, method=None, **headers):
+        """What the emulator is told or asked outside of Stytch's API."""
+        headers = {"Content-Type": "application/json", **headers}
+        request = urllib.request.Request(self.api + path, headers=headers, method=method)
         if body is not None:
             request.data = json.dumps(body).encode()
         with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
+            return json.loads(answer.read() or b"null")
+
+    def call(self, path, body):
+        """A call of Stytch's API."""
+        secret = base64.b64encode(f"{self.id}:{self.secret}".encode()).decode()
+        return self.ask(path, body, Authorization=f"Basic {secret}")
 
 
 def organization(claims):
