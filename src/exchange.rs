@@ -156,7 +156,11 @@ impl Exchange {
             let who = self.turned_back.as_ref().or(self.word.as_ref().map(|word| &word.identity));
             let who = who.map(|who| Who::from(&**who)).unwrap_or_default();
             let detail = self.reason.unwrap_or_default().to_owned();
-            audit.about(line, self.route_name(), &Told { event, code: Some(code), who, detail, device: None });
+            audit.about(
+                line,
+                self.route_name(),
+                &Told { event, code: Some(code), who, detail, device: None },
+            );
         }
     }
 

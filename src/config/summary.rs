@@ -5,7 +5,9 @@
 
 use super::access::access_hash;
 use super::units::Period;
-use super::{Assertion, Auth, Config, CorsPreflight, DeviceScript, Listen, MaxBody, Route, SameSite, TlsVersion};
+use super::{
+    Assertion, Auth, Config, CorsPreflight, DeviceScript, Listen, MaxBody, Route, SameSite, TlsVersion,
+};
 
 /// One line for each thing an operator should know to be so.
 #[must_use]
@@ -203,7 +205,12 @@ fn openings(config: &Config) -> Vec<String> {
     say(config.signin.enabled, sign_in(config));
     if let Some(device) = config.signin.device.as_ref().filter(|_| config.signin.enabled) {
         let DeviceScript { script, submit, .. } = device;
-        say(true, format!("a script of another origin runs on the sign-in pages: {script}, which sends to {submit}"));
+        say(
+            true,
+            format!(
+                "a script of another origin runs on the sign-in pages: {script}, which sends to {submit}"
+            ),
+        );
     }
     if let Some(trips) = &config.signin.round_trips {
         let urls: Vec<&str> = trips.callbacks.iter().map(|callback| callback.url.as_str()).collect();

@@ -135,7 +135,8 @@ impl Device {
         let is_new = details.as_ref().is_none_or(|details| details.is_new);
         let first = details.and_then(|details| details.first_seen_at?.parse::<Timestamp>().ok());
         let known_for = first.and_then(|first| u64::try_from(now / 1000 - first.as_second()).ok());
-        let is_country = |text: &String| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_alphabetic());
+        let is_country =
+            |text: &String| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_alphabetic());
         let is_city = |text: &String| text.chars().count() <= MAX_CITY && !text.contains(char::is_control);
         Some(Self {
             of: subject.to_owned(),

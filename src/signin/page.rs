@@ -9,8 +9,8 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::look::Look;
-use super::texts::{Key, Spoken};
 use super::state::random;
+use super::texts::{Key, Spoken};
 use super::trip::{Offers, Sso};
 use crate::config::DeviceScript;
 
@@ -406,7 +406,8 @@ mod tests {
     fn shown(page: impl Fn(&View<'_>) -> Page) -> (String, HeaderMap) {
         let (texts, look) = (Texts::built_in(), Look::new(&Brand::default()));
         let spoken = texts.spoken(&HeaderMap::new());
-        let view = View { look: &look, spoken, base: "/_stytch", product: HOSTILE, typed: HOSTILE, script: None };
+        let view =
+            View { look: &look, spoken, base: "/_stytch", product: HOSTILE, typed: HOSTILE, script: None };
         let response = view.answer(StatusCode::OK, &page(&view), Some("https://reports.test"));
         let (parts, body) = response.into_parts();
         (String::from_utf8(body.to_vec()).unwrap(), parts.headers)
@@ -474,7 +475,14 @@ mod tests {
         for (brand, has_logo) in [(plain, false), (branded, true)] {
             let (texts, look) = (Texts::built_in(), Look::new(&brand));
             let spoken = texts.spoken(&HeaderMap::new());
-            let view = View { look: &look, spoken, base: "/_stytch", product: "Ours & \"co\"", typed: "", script: None };
+            let view = View {
+                look: &look,
+                spoken,
+                base: "/_stytch",
+                product: "Ours & \"co\"",
+                typed: "",
+                script: None,
+            };
             let response = view.answer(StatusCode::OK, &view.sign_out(None), None);
             let policy = response.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
             assert_eq!(policy.contains("img-src"), has_logo, "{policy}");

@@ -187,7 +187,7 @@ for (const scripts of [true, false]) {
   describe(`users, ${how}`, () => {
     let scene;
     before(async () => {
-      const signin = 'brand.name = "Example"\nmethods = ["email_otp", "sms_otp"]';
+      const signin = 'brand.name = "Example"\nmethods = ["email_otp", "sms_otp", "whatsapp_otp"]';
       scene = await Scene.start({ vertical: "consumer", signin });
     });
     after(() => scene?.end());
@@ -210,6 +210,17 @@ for (const scripts of [true, false]) {
       await uma.enterCodeOf("+15005550125");
       assert.equal((await uma.arrives()).url, "/a");
       await uma.leaves();
+    });
+
+    test("by WhatsApp", async () => {
+      const vic = await scene.person({ scripts });
+      await vic.open("/a");
+      await vic.fill("Mobile number", "+1 (500) 555-0126");
+      await vic.press("Send it by WhatsApp");
+      await vic.sees("Enter your code");
+      await vic.enterCodeOf("+15005550126");
+      assert.equal((await vic.arrives()).url, "/a");
+      await vic.leaves();
     });
   });
 }

@@ -18,14 +18,14 @@ const { BUILT, CHROMIUM } = process.env;
 /** Nothing takes that long, but on a machine that has much else to do. */
 const PATIENCE = 60_000;
 
-/** Sign-in with the limits on one address out of the way. */
-const SETTINGS = `
+/** Sign-in with the limits on one address out of the way, unless a test is about them. */
+const settings = (rate) => `
 [admin]
 listen = "127.0.0.1:0"
 [telemetry]
 access_log = "off"
 [rate_limit]
-sign_in = "off"
+sign_in = "${rate}"
 failures = "off"
 `;
 const MEMBERS_ROUTES = `
@@ -153,13 +153,14 @@ function tripwire() {
 
 export class Scene {
   /**
-   * `vertical` is "b2b" or "consumer"; `signin` and `more` are TOML, the latter whole tables. With `away`
-   * people can sign in at providers, whose part the emulator plays, too.
+   * `vertical` is "b2b" or "consumer"; `signin` and `more` are TOML, the latter whole tables, the former with
+   * `$STYTCH` for where the emulator is. With `away`
+   * people can sign in at providers, whose part the emulator plays, too; `rate` is of attempts from one address.
    */
-  static async start({ vertical = "b2b", signin = "", more = "", away = false } = {}) {
+  static async start({ vertical = "b2b", signin = "", more = "", away = false, rate = "off" } = {}) {
     const scene = new Scene();
     try {
-      await scene.#start(vertical, signin, more, away);
+      await scene.#start(vertical, signin, more, away, rate);
     } catch (error) {
       await scene.end();
       throw error;
@@ -167,7 +168,7 @@ export class Scene {
     return scene;
   }
 
-  async #start(vertical, signin, more, away) {
+  async #start(vertical, signin, more, away, rate) {
     this.directory = await mkdtemp(path.join(tmpdir(), "stytch-gateway-browser-"));
     /** Whoever may be signed in without further ado. */
     this.anybody =
@@ -193,7 +194,7 @@ export class Scene {
     this.providers = away ? this.stytch : undefined;
     await writeFile(
       config,
-      `${SETTINGS}
+      `${settings(rate)}
 [server]
 listen = "127.0.0.1:${own}"
 ${away ? `public_url = "http://localhost:${own}"` : ""}
@@ -202,7 +203,7 @@ vertical = "${vertical}"
 ${away ? `public_token = "${environment.STYTCH_PUBLIC_TOKEN}"` : ""}
 [signin]
 enabled = true
-${signin}
+${signin.replaceAll("$STYTCH", this.stytch)}
 ${more}
 [upstreams.app]
 url = "http://127.0.0.1:${port}"

@@ -8,6 +8,7 @@ use crate::world::World;
 
 pub(crate) mod browser;
 mod create;
+mod device;
 mod doors;
 mod enrolment;
 mod guards;

@@ -536,6 +536,23 @@ fn rules_that_nobody_could_meet_are_mistakes() {
             "routes[0].allow.permission.check: \"remot\" is none of \"local\", \"remote\", did you mean \"remote\"?",
         ),
         ("allow.max_auth_age = \"0s\"", "routes[0].allow.max_auth_age: must be longer than 0s"),
+        ("allow.device.known_for = \"0s\"", "routes[0].allow.device.known_for: must be longer than 0s"),
+        (
+            "allow.device.countries = []",
+            "routes[0].allow.device.countries: an empty list lets nobody pass; to ask for nothing, leave the key out",
+        ),
+        (
+            "allow.device.countries = [\"Germany\"]",
+            "routes[0].allow.device.countries[0]: \"Germany\" is no country; write two letters, as in \"DE\"",
+        ),
+        (
+            "allow.device = {}",
+            "routes[0].allow.device: asks for nothing; write known, known_for or countries, or leave it out",
+        ),
+        (
+            "kinds = [\"m2m\"]\nallow.device.known = true",
+            "routes[0].allow.device: only a session has this, and kinds takes none",
+        ),
         (
             "auth = \"none\"\nallow.roles = [\"a\"]",
             "routes[0].allow: the route asks for nobody (auth = \"none\"), so this is never judged; remove it, or the auth",

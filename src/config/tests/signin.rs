@@ -36,6 +36,30 @@ fn of_sign_in() {
             "custom_claims = { scope = \"read:reports\" }",
             "signin.custom_claims.scope: a session that has scopes passes for a machine's token elsewhere",
         ),
+        (
+            "custom_claims = { stytch_gateway_device = {} }",
+            "signin.custom_claims.stytch_gateway_device: what Stytch says of the device stands there, where signin.device asks it",
+        ),
+        (
+            "device.script = \"http://elements.stytch.com/telemetry.js\"",
+            "signin.device.script: must be https: what runs on the sign-in pages must come from whom it says",
+        ),
+        (
+            "device.script = \"/telemetry.js\"",
+            "signin.device.script: \"/telemetry.js\" is not a whole URL; it must begin with https://",
+        ),
+        (
+            "device.script = \"https://elements.stytch.com/telemetry.js#x\"",
+            "signin.device.script: \"https://elements.stytch.com/telemetry.js#x\" has a fragment, which is sent nowhere; remove it",
+        ),
+        (
+            "device.script = \"https://a.test/b.js\"\ndevice.submit = \"https://a;script-src.test/\"",
+            "signin.device.submit: \"https://a;script-src.test/\" names no host",
+        ),
+        (
+            "device.script = \"https://elements.stytch.com/telemetry.js\"",
+            "stytch.public_token: missing; signin.device.script tells Stytch by it which project it asks for",
+        ),
         ("session_duration = \"1m\"", "signin.session_duration: must be between 5m and 366d"),
         ("session_duration = \"367d\"", "signin.session_duration: must be between 5m and 366d"),
         ("session_duration = \"330s\"", "signin.session_duration: must be whole minutes"),

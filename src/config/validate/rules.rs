@@ -237,7 +237,8 @@ fn device(device: &raw::DeviceRules, key: &KeyPath, problems: &mut Problems) -> 
         let key = key.key("countries");
         let is_code = |text: &str| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_uppercase());
         for (at, country) in countries.iter().enumerate().filter(|(_, country)| !is_code(country)) {
-            problems.add(&key.index(at), format!("{country:?} is no country; write two letters, as in \"DE\""));
+            problems
+                .add(&key.index(at), format!("{country:?} is no country; write two letters, as in \"DE\""));
         }
         rules.push(Rule::DeviceCountries(countries.to_vec(), wanted));
     }

@@ -131,7 +131,10 @@ fn custom_claims(raw: &raw::Signin, problems: &mut Problems) -> serde_json::Map<
         } else if name == "scope" {
             problems.add(&key.key(name), "a session that has scopes passes for a machine's token elsewhere");
         } else if name == CLAIM {
-            problems.add(&key.key(name), "what Stytch says of the device stands there, where signin.device asks it");
+            problems.add(
+                &key.key(name),
+                "what Stytch says of the device stands there, where signin.device asks it",
+            );
         } else if value.is_null() {
             problems.add(&key.key(name), "has no value");
         }
@@ -142,7 +145,10 @@ fn custom_claims(raw: &raw::Signin, problems: &mut Problems) -> serde_json::Map<
     if size > MOST_CLAIMS {
         problems.add(&key, format!("{size} bytes as JSON; Stytch takes 4096 in all"));
     } else if size > MOST_CLAIMS - kept {
-        problems.add(&key, format!("{size} bytes as JSON; Stytch takes 4096 in all, {kept} of them for the device"));
+        problems.add(
+            &key,
+            format!("{size} bytes as JSON; Stytch takes 4096 in all, {kept} of them for the device"),
+        );
     }
     claims
 }

@@ -11,6 +11,7 @@ mod support;
 
 mod connected_apps;
 mod control;
+mod devices;
 mod discovery;
 mod faults;
 mod keys;

@@ -101,6 +101,9 @@ fn nothing_holds_for_what_is_not_there() {
         Rule::Factors(texts(&["totp"]), Arc::default()),
         Rule::Mfa(Arc::default()),
         max_age(3600),
+        Rule::KnownDevice(Arc::default()),
+        Rule::DeviceKnownFor(Duration::from_secs(1), Arc::default()),
+        Rule::DeviceCountries(texts(&["GB", ""]), Arc::default()),
     ] {
         assert!(!holds(&rule, &bare), "{rule:?}");
     }
@@ -150,6 +153,35 @@ fn an_impersonator_and_the_time_of_a_factor_are_seen() {
     assert!(holds(&max_age(60), &with(vec![factor("totp", Some(NOW + 5_000))])), "within the leeway");
     assert!(!holds(&max_age(60), &with(vec![factor("totp", Some(NOW + 5_001))])));
     assert!(!holds(&Rule::Mfa(Arc::default()), &with(vec![factor("totp", None), factor("totp", None)])));
+}
+
+#[test]
+fn a_device_is_what_stytch_said_at_the_sign_in() {
+    let known_for = |seconds| Rule::DeviceKnownFor(Duration::from_secs(seconds), Arc::default());
+    let (known, week) = (Rule::KnownDevice(Arc::default()), known_for(604_800));
+    let britain = Rule::DeviceCountries(texts(&["DE", "GB"]), Arc::default());
+    for (claim, expected) in [
+        (json!({ "visitor_id": "v", "is_new": false, "known_for": 604_800, "country": "GB" }), [true; 3]),
+        (
+            json!({ "visitor_id": "v", "is_new": false, "known_for": 604_799, "country": "gb" }),
+            [true, false, true],
+        ),
+        (json!({ "visitor_id": "v", "is_new": false, "country": "FR" }), [true, false, false]),
+        (json!({ "visitor_id": "v", "is_new": true, "known_for": 604_800, "country": "" }), [false; 3]),
+        (json!({ "visitor_id": "v", "is_new": "false", "known_for": "604800", "country": 44 }), [false; 3]),
+        (json!({ "visitor_id": "v", "known_for": 604_800 }), [false; 3]),
+        (json!({ "visitor_id": "", "is_new": false, "known_for": 604_800, "country": "GB" }), [false; 3]),
+        (json!({ "is_new": false, "known_for": -1, "country": "GB" }), [false; 3]),
+        (json!("GB"), [false; 3]),
+        (Value::Null, [false; 3]),
+    ] {
+        let mut who = identity();
+        who.claims.insert("stytch_gateway_device".to_owned(), claim.clone());
+        assert_eq!([&known, &week, &britain].map(|rule| holds(rule, &who)), expected, "{claim}");
+        // What a machine's token says of a device is nobody's sign-in.
+        who.session = None;
+        assert_eq!([&known, &week, &britain].map(|rule| holds(rule, &who)), [false; 3], "{claim}");
+    }
 }
 
 #[test]
