@@ -311,6 +311,7 @@ impl Walk<'_> {
             forwarding: &passage.forwarding,
             ids: &ids,
             via: &Via::default(),
+            received: parts.version,
         };
         let host = upstream.first_host();
         let after = onward.headers(&parts.headers, &passage.grant, host);

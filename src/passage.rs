@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header};
 
 use crate::access::rejection::Rejection;
 use crate::client::{ClientView, Forwarding};
@@ -80,10 +80,10 @@ impl Passage {
         &self.arrival().site
     }
 
-    /// What the request takes along to its upstream.
-    pub(crate) fn onward(&self) -> Onward<'_> {
+    /// What the request takes along to its upstream. `received` is the version it came in.
+    pub(crate) fn onward(&self, received: Version) -> Onward<'_> {
         let Arrival { worker, site, client, forwarding, ids, .. } = self.arrival();
-        Onward { site, client, forwarding, ids, via: &worker.via }
+        Onward { site, client, forwarding, ids, via: &worker.via, received }
     }
 
     /// Turned back before anything behind the gateway was asked, where no route was found or it was

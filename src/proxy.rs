@@ -19,7 +19,7 @@ use self::ids::{Ids, Via};
 use self::lasting::Lasting;
 use self::sieve::Sieve;
 use self::target::Target;
-use self::tunnel::Wanted;
+use self::tunnel::{Handshake, Wanted};
 use crate::access::rejection::{Code, Rejection};
 use crate::access::{Grant, RequestHead};
 use crate::client::{ClientView, Forwarding};
@@ -28,7 +28,7 @@ use crate::config::{MaxBody, Route};
 use crate::endpoints;
 use crate::passage::{Arrival, Asked, Passage};
 use crate::refusal::Came;
-use crate::reply::{self, Form, Reply};
+use crate::reply::{self, Dialect, Form, LastWords, Reply};
 use crate::server::descriptors;
 use crate::server::record::{BodyState, Record};
 use crate::server::worker::Worker;
@@ -134,6 +134,13 @@ impl Door {
             received_at,
         };
         let visit = target.as_ref().ok().and_then(|target| target.visit(&arrival.site.config));
+        let target = match visit {
+            Some(_) if Handshake::of(&parts).is_some() => {
+                Err(Rejection::new(Code::MethodNotAllowed, "a WebSocket on one of the gateway's own paths"))
+            }
+            _ => target,
+        };
+        let visit = visit.filter(|_| target.is_ok());
         if let (Some(visit), Ok(())) = (visit, may_be_forwarded(&parts.method)) {
             return Box::pin(endpoints::serve(visit, arrival, Request::from_parts(parts, body))).await;
         }
@@ -241,6 +248,10 @@ impl Door {
         let outgoing = Outgoing::new(body, most, &self.record, &site.owned);
         let is_bodiless = outgoing.is_end_stream();
         let wanted = Wanted::read(inbound).filter(|_| is_bodiless && upstream.can_switch());
+        if wanted.is_none() && Handshake::of(inbound).is_some() {
+            let deaf = Rejection::new(Code::UpstreamProtocol, "the upstream speaks HTTP/2 alone");
+            return passage.fail(&deaf, Form::of(&inbound.method, &inbound.headers));
+        }
         let order = Order {
             record: &self.record,
             timeouts: route.timeouts.as_ref().unwrap_or(&upstream.settings().timeouts),
@@ -249,7 +260,7 @@ impl Door {
             switches: wanted.is_some(),
         };
         let outbound = |host: Option<HeaderValue>, body: Outgoing| {
-            let onward = passage.onward();
+            let onward = passage.onward(inbound.version);
             let mut headers = onward.headers(&inbound.headers, grant, host);
             if let Some(client) = self.record.secured().and_then(|secured| secured.client.as_ref()) {
                 site.vouch_for_client(grant, client, &mut headers);
@@ -286,7 +297,9 @@ impl Door {
         take_in(&mut response, &site, grant);
         passage.exchange.answers(response.status());
         let Some(switched) = switched else {
-            return response.map(|body| Reply::pass_on(body, lease, passage.exchange));
+            let call = if is_bodiless { None } else { Dialect::of(&inbound.headers) };
+            let words = call.and_then(|call| LastWords::of(call, inbound.version, response.headers()));
+            return response.map(|body| Reply::pass_on(body, lease, passage.exchange, words));
         };
         switched.confirm(response.headers_mut());
         let Some(remains) = lease.into_remains().await else {
@@ -358,6 +371,8 @@ pub(crate) struct Onward<'a> {
     pub(crate) forwarding: &'a Forwarding,
     pub(crate) ids: &'a Ids,
     pub(crate) via: &'a Via,
+    /// The version that the request came in.
+    pub(crate) received: Version,
 }
 
 impl Onward<'_> {
@@ -377,7 +392,7 @@ impl Onward<'_> {
         if let Some(host) = upstream_host.or_else(|| host.is_empty().then_some(host)) {
             headers.insert(header::HOST, host);
         }
-        self.via.add(&mut headers);
+        self.via.add(self.received, &mut headers);
         self.ids.set(&mut headers);
         self.site.vouch(grant, &mut headers);
         headers
@@ -390,9 +405,14 @@ impl Onward<'_> {
 /// `upstream_protocol`: nobody asked for the switch, or it cannot be told where the response ends.
 fn switches(response: &Response<Incoming>, wanted: Option<Wanted>) -> Result<Option<Wanted>, Rejection> {
     let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    let is_handshake = wanted.as_ref().is_some_and(Wanted::is_handshake);
     let switched = wanted.filter(|wanted| switching && wanted.is_granted(response.headers()));
     if switching && switched.is_none() {
         return Err(Rejection::new(Code::UpstreamProtocol, "a switch of protocols nobody asked for"));
+    }
+    if is_handshake && !switching && response.status().is_success() {
+        // Over HTTP/2, success means that the WebSocket is open.
+        return Err(Rejection::new(Code::UpstreamProtocol, "the upstream did not open the WebSocket"));
     }
     if !hop::is_plainly_framed(response.headers()) {
         return Err(Rejection::new(

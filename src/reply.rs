@@ -1,14 +1,15 @@
 //! Answers: those that are passed on from an upstream, and the gateway's own.
 //!
 //! A refusal is told alike everywhere: its code, title, status and request id, as
-//! problem+json, as a page for a browser's navigation, or as a gRPC status (DESIGN.md section 7).
+//! problem+json, as a page for a browser's navigation, or as a status of gRPC or gRPC-Web (DESIGN.md
+//! section 7).
 //! Why a credential was refused is for the log alone.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use crate::access::rejection::{Code, Rejection, StepUp};
@@ -17,16 +18,16 @@ use crate::proxy::hop;
 use crate::server::framing::Malformed;
 use crate::upstream::Lease;
 
+mod grpc;
 mod page;
 
+pub use self::grpc::{Dialect, LastWords};
+pub(crate) use self::grpc::{GRPC_MESSAGE, GRPC_STATUS, status as grpc_status};
 pub(crate) use self::page::STYLE as PAGE_STYLE;
 
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 /// What is ever forwarded, for `Allow`.
 pub const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-/// The status of a gRPC call and what is said about it, which are not those of HTTP.
-pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-pub(crate) const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 pub(crate) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// The body of an answer. Dropping it ends the exchange.
@@ -37,14 +38,23 @@ pub struct Reply {
 
 enum Content {
     Own(Bytes),
-    Upstream { body: Incoming, lease: Option<Lease> },
+    Upstream { body: Incoming, lease: Option<Lease>, last_words: Option<Box<LastWords>> },
 }
 
 impl Reply {
-    /// An upstream's answer; its connection is free again when the body was read to the end.
+    /// An upstream's answer; its connection is free again when the body was read to the end. Where
+    /// there are last words, they end it when it is cut short.
     #[must_use]
-    pub const fn pass_on(body: Incoming, lease: Lease, exchange: Box<Exchange>) -> Self {
-        Self { content: Content::Upstream { body, lease: Some(lease) }, exchange: Some(exchange) }
+    pub fn pass_on(
+        body: Incoming,
+        lease: Lease,
+        exchange: Box<Exchange>,
+        last_words: Option<Box<LastWords>>,
+    ) -> Self {
+        if last_words.is_some() {
+            exchange.arrival.record.may_say_why();
+        }
+        Self { content: Content::Upstream { body, lease: Some(lease), last_words }, exchange: Some(exchange) }
     }
 
     /// The head of a switch of protocols; the exchange goes on in the tunnel.
@@ -69,11 +79,21 @@ impl Body for Reply {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let Self { content, exchange } = self.get_mut();
+        if let Some(last) = last_words(content, exchange.as_deref()) {
+            // What the upstream has still to say is heard by nobody.
+            *content = Content::Own(Bytes::new());
+            return Poll::Ready(Some(Ok(last)));
+        }
         let frame = match content {
             Content::Own(bytes) if bytes.is_empty() => return Poll::Ready(None),
             Content::Own(bytes) => Frame::data(std::mem::take(bytes)),
-            Content::Upstream { body, lease } => match ready!(Pin::new(body).poll_frame(cx)) {
-                Some(Ok(frame)) => passed_on(frame, exchange.as_deref()),
+            Content::Upstream { body, lease, last_words } => match ready!(Pin::new(body).poll_frame(cx)) {
+                Some(Ok(frame)) => match last_words {
+                    Some(words) => {
+                        followed(passed_on(frame, exchange.as_deref()), words, exchange.as_deref())
+                    }
+                    None => passed_on(frame, exchange.as_deref()),
+                },
                 Some(Err(error)) => {
                     *lease = None;
                     return Poll::Ready(Some(Err(error)));
@@ -110,13 +130,35 @@ impl Body for Reply {
 
 impl Drop for Reply {
     fn drop(&mut self) {
-        if let Content::Upstream { body, lease } = &mut self.content
+        if let Content::Upstream { body, lease, .. } = &mut self.content
             && body.is_end_stream()
             && let Some(lease) = lease.take()
         {
             lease.release();
         }
     }
+}
+
+/// How an answer ends that is cut short, once it can be said.
+fn last_words(content: &Content, exchange: Option<&Exchange>) -> Option<Frame<Bytes>> {
+    let Content::Upstream { last_words: Some(words), .. } = content else { return None };
+    let cut = exchange?.arrival.record.was_cut()?;
+    words.may_be_said().then(|| words.said(cut.code.unwrap_or(Code::Overloaded)))
+}
+
+/// The next piece of an answer that may end with last words: of one that is cut short, what is left
+/// of the message under way.
+fn followed(frame: Frame<Bytes>, words: &mut LastWords, exchange: Option<&Exchange>) -> Frame<Bytes> {
+    let mut data = match frame.into_data() {
+        Ok(data) => data,
+        Err(trailers) => return trailers,
+    };
+    if exchange.is_some_and(|exchange| exchange.arrival.record.was_cut().is_some()) {
+        data.truncate(words.finish(&data));
+    } else {
+        words.pass(&data);
+    }
+    Frame::data(data)
 }
 
 /// Trailers are held to the same as headers: what is the gateway's own does not come from an
@@ -139,15 +181,15 @@ fn passed_on(frame: Frame<Bytes>, exchange: Option<&Exchange>) -> Frame<Bytes> {
 pub enum Form {
     Problem,
     Page,
-    Grpc,
+    Grpc(Dialect),
 }
 
 impl Form {
     /// The form that the sender of these headers understands.
     #[must_use]
     pub fn of(method: &Method, headers: &HeaderMap) -> Self {
-        if is_grpc(headers) {
-            Self::Grpc
+        if let Some(dialect) = Dialect::of(headers) {
+            Self::Grpc(dialect)
         } else if is_navigation(method, headers) {
             Self::Page
         } else {
@@ -172,7 +214,7 @@ pub fn refusal_with(
 ) -> Response<Bytes> {
     let code = rejection.code;
     let mut response = match form {
-        Form::Grpc => grpc(code),
+        Form::Grpc(dialect) => grpc::refusal(code, dialect),
         Form::Page => page::response(code, status, request_id, rejection.step_up.as_deref()),
         Form::Problem => {
             let mut response = Response::new(problem(code, status, request_id, rejection.step_up.as_deref()));
@@ -274,33 +316,6 @@ fn accepts_html(headers: &HeaderMap) -> bool {
                 && !parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
         })
     })
-}
-
-fn is_grpc(headers: &HeaderMap) -> bool {
-    headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
-}
-
-/// A response of headers alone: the status of the call, which is not the status of HTTP.
-fn grpc(code: Code) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::new());
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    headers.insert(GRPC_STATUS, HeaderValue::from(grpc_status(code)));
-    headers.insert(GRPC_MESSAGE, HeaderValue::from_static(code.as_str()));
-    response
-}
-
-/// The canonical mapping of gRPC's status codes.
-pub(crate) fn grpc_status(code: Code) -> u16 {
-    match code.status() {
-        StatusCode::UNAUTHORIZED => 16,
-        StatusCode::FORBIDDEN => 7,
-        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => 12,
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::PAYLOAD_TOO_LARGE => 8,
-        StatusCode::GATEWAY_TIMEOUT => 4,
-        StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY => 14,
-        _ => 13,
-    }
 }
 
 #[cfg(test)]

@@ -70,14 +70,15 @@ pub(super) fn denied(turned: &TurnedBack<'_>) -> (CheckResponse, StatusCode) {
     let refusal = || turned.refusal(rejection.code.status(), form);
     let mut response = turned.to_sign_in().unwrap_or_else(refusal);
     let mut body = String::from_utf8_lossy(response.body()).into_owned();
-    if form == Form::Grpc {
+    let is_grpc = matches!(form, Form::Grpc(_));
+    if is_grpc {
         // Envoy makes the status of the call from that of HTTP, and its message from the body.
         for name in [header::CONTENT_TYPE, reply::GRPC_STATUS, reply::GRPC_MESSAGE] {
             response.headers_mut().remove(name);
         }
         rejection.code.as_str().clone_into(&mut body);
     }
-    let answered = if form == Form::Grpc { rejection.code.status() } else { response.status() };
+    let answered = if is_grpc { rejection.code.status() } else { response.status() };
     // Of these, Envoy sets each beside the others, and leaves out what is to be joined.
     let headers = response.headers().iter();
     let headers = headers.map(|(name, value)| option(name, value, Existing::Replace)).collect();

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 
 use crate::identity::owned::same;
 
@@ -132,15 +132,19 @@ impl Ids {
 
 /// Our name in `Via` (RFC 9110 section 7.6.3). Another gateway in the chain has another.
 pub struct Via {
-    value: HeaderValue,
+    /// With each version that a request can come in: HTTP/1.1, 1.0 and 2.
+    values: [HeaderValue; 3],
     pseudonym: String,
 }
 
 impl Default for Via {
     fn default() -> Self {
         let pseudonym = format!("stytch-gateway-{:016x}", RandomState::new().hash_one("via"));
-        let value = HeaderValue::try_from(format!("1.1 {pseudonym}"));
-        Self { value: value.unwrap_or(HeaderValue::from_static("1.1 stytch-gateway")), pseudonym }
+        let value = |version: &str| {
+            let value = HeaderValue::try_from(format!("{version} {pseudonym}"));
+            value.unwrap_or(HeaderValue::from_static("1.1 stytch-gateway"))
+        };
+        Self { values: ["1.1", "1.0", "2.0"].map(value), pseudonym }
     }
 }
 
@@ -154,8 +158,15 @@ impl Via {
             .any(|value| memchr::memmem::find(value.as_bytes(), self.pseudonym.as_bytes()).is_some())
     }
 
-    pub fn add(&self, headers: &mut HeaderMap) {
-        headers.append(header::VIA, self.value.clone());
+    /// Says in which version a message came to us.
+    pub fn add(&self, received: Version, headers: &mut HeaderMap) {
+        let [http_11, http_10, http_2] = &self.values;
+        let value = match received {
+            Version::HTTP_2 => http_2,
+            Version::HTTP_10 => http_10,
+            _ => http_11,
+        };
+        headers.append(header::VIA, value.clone());
     }
 }
 
@@ -208,9 +219,9 @@ mod tests {
     fn a_loop_is_seen_and_another_gateway_is_none() {
         let (ours, other) = (Via::default(), Via::default());
         let mut headers = HeaderMap::new();
-        other.add(&mut headers);
+        other.add(Version::HTTP_2, &mut headers);
         assert!(!ours.is_in(&headers));
-        ours.add(&mut headers);
+        ours.add(Version::HTTP_11, &mut headers);
         assert!(ours.is_in(&headers));
     }
 }

@@ -1,4 +1,5 @@
-//! Upgrades of HTTP/1.1 (RFC 9110 section 7.8): WebSocket and whatever else an upstream grants.
+//! Upgrades of HTTP/1.1 (RFC 9110 section 7.8): WebSocket and whatever else an upstream grants. What
+//! comes as a WebSocket over HTTP/2 is one of them by then.
 //!
 //! What holds: bytes pass as they came; of a WebSocket the ends of frames are known, so that one
 //! that is cut short ends between two of them and says why.
@@ -14,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::frames::Side;
 use self::half::Half;
+pub use self::handshake::Handshake;
 
 use crate::clock::CoarseClock;
 use crate::exchange::Exchange;
@@ -24,13 +26,18 @@ use crate::upstream;
 
 mod frames;
 mod half;
+mod handshake;
 
 /// How long a WebSocket that is cut short may take in each direction until the frame under way has
 /// ended and its last one is out.
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// The protocol a client asks to switch to.
-pub struct Wanted(HeaderValue);
+pub struct Wanted {
+    protocol: HeaderValue,
+    /// The client leaves it to us.
+    handshake: Option<Handshake>,
+}
 
 /// The upstream's end of a tunnel, and the exchange that lasts as long.
 pub struct Far {
@@ -47,7 +54,8 @@ impl Wanted {
     #[must_use]
     pub fn read(request: &Parts) -> Option<Self> {
         let headers = &request.headers;
-        if request.version != Version::HTTP_11 {
+        let handshake = Handshake::of(request);
+        if request.version != Version::HTTP_11 && handshake.is_none() {
             return None;
         }
         let mut protocols = headers.get_all(header::UPGRADE).iter();
@@ -63,26 +71,36 @@ impl Wanted {
             && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._/".contains(byte));
         let http = bytes.len() >= 2 && bytes[..2].eq_ignore_ascii_case(b"h2")
             || bytes.len() >= 4 && bytes[..4].eq_ignore_ascii_case(b"http");
-        (asked && one && !http).then(|| Self(protocol.clone()))
+        let wanted = || Self { protocol: protocol.clone(), handshake: handshake.cloned() };
+        (asked && one && !http).then(wanted)
     }
 
     /// Asks the upstream for it.
     pub fn ask(&self, headers: &mut HeaderMap) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(header::UPGRADE, self.0.clone());
+        headers.insert(header::UPGRADE, self.protocol.clone());
     }
 
     /// Whether a 101 switches to what was asked for, and nothing else.
     #[must_use]
     pub fn is_granted(&self, headers: &HeaderMap) -> bool {
         let mut granted = headers.get_all(header::UPGRADE).iter();
-        granted.next().is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(self.0.as_bytes()))
+        let is_this =
+            |protocol: &HeaderValue| protocol.as_bytes().eq_ignore_ascii_case(self.protocol.as_bytes());
+        granted.next().is_some_and(is_this)
             && granted.next().is_none()
+            && self.handshake.as_ref().is_none_or(|handshake| handshake.is_answered_by(headers))
     }
 
     #[must_use]
     pub fn is_websocket(&self) -> bool {
-        self.0.as_bytes().eq_ignore_ascii_case(b"websocket")
+        self.protocol.as_bytes().eq_ignore_ascii_case(b"websocket")
+    }
+
+    /// Whether the handshake is ours.
+    #[must_use]
+    pub const fn is_handshake(&self) -> bool {
+        self.handshake.is_some()
     }
 
     /// Tells the client.

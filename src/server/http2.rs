@@ -11,6 +11,7 @@ use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -23,9 +24,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use self::websocket::Switched;
 use self::wire::Wire;
 use super::record::{End, Record};
-use super::worker::{Enlisted, Worker};
+use super::worker::{Enlisted, Worker, contained};
 use crate::config::Limits;
 use crate::metrics::ConnectionRefusal;
 use crate::proxy::Door;
@@ -33,6 +35,7 @@ use crate::reply::Reply;
 
 mod frames;
 mod head;
+mod websocket;
 mod wire;
 
 /// Requests of one connection at one time, as other servers have it.
@@ -62,8 +65,10 @@ struct Connection<S> {
     door: Door,
     wire: Wire<S>,
     streams: Cell<usize>,
-    /// The request that was handed over and whose stream begins now.
-    arriving: Cell<Option<Rc<Record>>>,
+    /// The stream of the request that was handed over, until hyper runs it.
+    arriving: Cell<Option<Rc<Stream<S>>>>,
+    /// The request that was answered with a switch, until hyper has told the client.
+    switched: Cell<Option<Switched<S>>>,
     scratch: RefCell<Vec<u8>>,
 }
 
@@ -80,6 +85,7 @@ where
         wire: wire.clone(),
         streams: Cell::new(0),
         arriving: Cell::default(),
+        switched: Cell::default(),
         scratch: RefCell::default(),
     });
     let answering = Rc::clone(&connection);
@@ -131,6 +137,7 @@ fn builder<S>(streams: Streams<S>, limits: &Limits) -> http2::Builder<Streams<S>
         .max_send_buf_size(UNSENT)
         .max_pending_accept_reset_streams(PENDING_RESETS)
         .max_local_error_reset_streams(PROVOKED_RESETS)
+        .enable_connect_protocol()
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_PATIENCE);
     builder
@@ -140,16 +147,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Connection<S> {
     /// Begins a request. hyper spawns its stream right after.
     fn answer(
         self: &Rc<Self>,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
     ) -> impl Future<Output = Result<Response<Answer>, Infallible>> + use<S> {
         let record = self.worker.record(&self.worker.site(), self.record.peer);
         if let Some(secured) = self.record.secured() {
             record.secure(Rc::clone(secured));
         }
-        self.arriving.set(Some(Rc::clone(&record)));
-        let connection = Rc::clone(self);
+        let stream = Rc::new(Stream::begin(self, record));
+        self.arriving.set(Some(Rc::clone(&stream)));
         async move {
+            let (connection, record) = (&stream.connection, Rc::clone(&stream.record));
             let is_head = request.method() == Method::HEAD;
+            let near = (request.method() == Method::CONNECT).then(|| hyper::upgrade::on(&mut request));
             let (mut parts, body) = request.into_parts();
             let site = connection.worker.site();
             let sound = {
@@ -158,8 +167,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Connection<S> {
             };
             drop(site);
             let door = Rc::new(connection.door.of_stream(&record));
-            let Ok(response) = door.serve_read(Request::from_parts(parts, body), sound).await;
+            let Ok(mut response) = door.serve_read(Request::from_parts(parts, body), sound).await;
             connection.wire.answered();
+            if let Some(near) = near
+                && let Some(far) = record.take_tunnel()
+            {
+                response = websocket::accepted(response);
+                connection.switched.set(Some(Switched { near, far, stream: Rc::clone(&stream) }));
+            }
             Ok(Answer::to(response, is_head, record))
         }
     }
@@ -176,26 +191,36 @@ impl<S> Clone for Streams<S> {
 
 impl<S: 'static, F: Future + 'static> hyper::rt::Executor<F> for Streams<S> {
     fn execute(&self, future: F) {
-        let stream = self.0.arriving.take().map(|record| Stream::begin(&self.0, record));
-        drop(tokio::task::spawn_local(run(future, stream)));
+        match self.0.switched.take() {
+            Some(switched) => {
+                let metrics = Arc::clone(&self.0.worker.metrics);
+                drop(tokio::task::spawn_local(contained(metrics, switched.carry(future))));
+            }
+            None => drop(tokio::task::spawn_local(run(future, self.0.arriving.take()))),
+        }
     }
 }
 
 /// A stream to its end, or until the sweep ends it: then hyper's part is dropped, which resets it. A
 /// panic ends that stream alone.
-async fn run<S, F: Future>(future: F, stream: Option<Stream<S>>) {
-    let mut future = pin!(AssertUnwindSafe(future).catch_unwind());
-    let caught = poll_fn(|cx| {
-        if let Some(stream) = &stream {
-            stream.record.polled_by(cx);
-            if stream.record.end() == Some(End::Abruptly) {
-                return Poll::Ready(false);
+async fn run<S, F: Future>(future: F, stream: Option<Rc<Stream<S>>>) {
+    let caught = {
+        let mut future = pin!(AssertUnwindSafe(future).catch_unwind());
+        poll_fn(|cx| {
+            if let Some(stream) = &stream {
+                stream.record.polled_by(cx);
+                if stream.record.end() == Some(End::Abruptly) {
+                    return Poll::Ready(false);
+                }
             }
-        }
-        future.as_mut().poll(cx).map(|done| done.is_err())
-    })
-    .await;
-    if let (true, Some(stream)) = (caught, &stream) {
+            future.as_mut().poll(cx).map(|done| done.is_err())
+        })
+        .await
+    };
+    let Some(stream) = stream else { return };
+    // Of an answer that could not be told.
+    drop(stream.connection.switched.take());
+    if caught {
         stream.connection.worker.metrics.panic_caught();
     }
 }
@@ -223,6 +248,8 @@ impl<S> Drop for Stream<S> {
         if !self.record.is_answered() {
             connection.wire.unanswered();
         }
+        // Whatever of its body is still on its way to an upstream.
+        self.record.end_with(End::Abruptly);
         let left = connection.streams.get() - 1;
         connection.streams.set(left);
         if left == 0 {

@@ -29,7 +29,7 @@ pub enum End {
 }
 
 /// How long a request that is cut short may take over its end, where it has something to say: a
-/// WebSocket its last frame, and one that was not answered yet its answer.
+/// WebSocket its last frame, a call of gRPC its status, and one that was not answered yet its answer.
 const LAST_WORDS: Ticks = 30;
 
 /// How long a client must have been waited for before its pace is judged.
@@ -58,6 +58,8 @@ pub struct Record {
     /// The deadline passed: whoever waits gives up.
     timed_out: Cell<bool>,
     waker: RefCell<Option<Waker>>,
+    /// Of whoever sends the request's body on.
+    sender: RefCell<Option<Waker>>,
     /// The request under way, where it must be judged again while it lasts.
     lasting: RefCell<Option<Rc<Lasting>>>,
     /// Why the request under way is cut short, and when that is over with.
@@ -65,6 +67,8 @@ pub struct Record {
     cut_by: Cell<Ticks>,
     /// The head of its answer was handed over.
     answered: Cell<bool>,
+    /// The answer can say why it is cut short.
+    says_why: Cell<bool>,
     /// What the client was waited for, and for how long within one measure of its pace.
     awaits_read: Cell<bool>,
     awaits_write: Cell<bool>,
@@ -110,10 +114,12 @@ impl Record {
             patience: Cell::new(0),
             timed_out: Cell::new(false),
             waker: RefCell::new(None),
+            sender: RefCell::new(None),
             lasting: RefCell::new(None),
             cut: Cell::new(None),
             cut_by: Cell::new(0),
             answered: Cell::new(false),
+            says_why: Cell::new(false),
             awaits_read: Cell::new(false),
             awaits_write: Cell::new(false),
             awaited: Cell::new(0),
@@ -140,6 +146,18 @@ impl Record {
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();
         }
+        if let Some(sender) = self.sender.take() {
+            sender.wake();
+        }
+    }
+
+    /// Remembers who waits for more of the request's body, to be woken by [`Self::wake`].
+    pub fn sent_on_by(&self, context: &Context<'_>) {
+        let mut sender = self.sender.borrow_mut();
+        match &*sender {
+            Some(known) if known.will_wake(context.waker()) => {}
+            _ => *sender = Some(context.waker().clone()),
+        }
     }
 
     pub fn begin_request(&self) {
@@ -148,6 +166,7 @@ impl Record {
         self.received.set(0);
         self.body.set(BodyState::Fine);
         self.answered.set(false);
+        self.says_why.set(false);
         self.awaited.set(0);
         self.moved_before.set(self.moved.get());
         self.requests.set(self.requests.get() + 1);
@@ -161,6 +180,9 @@ impl Record {
         self.cut.set(None);
         self.lasting.replace(None);
         self.phase_since.set(now);
+        if let Some(sender) = self.sender.take() {
+            sender.wake();
+        }
         let mut framing = self.framing.borrow_mut();
         // A request that is held may stand behind others, which end before it begins.
         if framing.is_held() && framing.messages() == self.requests.get() {
@@ -188,9 +210,10 @@ impl Record {
     }
 
     /// Cuts the request under way short. What waits for an upstream's answer gives up and answers
-    /// with the reason; a tunnel says goodbye; an answer that is under way breaks off.
+    /// with the reason; a tunnel says goodbye; an answer that is under way says why, or breaks off.
     pub fn cut(&self, cut: Cut, now: Ticks) {
-        let last_words = if self.answered.get() && !self.is_tunnel() { 0 } else { LAST_WORDS };
+        let is_mute = self.answered.get() && !self.says_why.get() && !self.is_tunnel();
+        let last_words = if is_mute { 0 } else { LAST_WORDS };
         self.cut.set(Some(cut));
         self.cut_by.set(now.saturating_add(last_words));
         self.timed_out.set(true);
@@ -206,6 +229,11 @@ impl Record {
     /// The head of the answer was handed over.
     pub fn answers(&self) {
         self.answered.set(true);
+    }
+
+    /// Its answer can say why, if it is cut short.
+    pub fn may_say_why(&self) {
+        self.says_why.set(true);
     }
 
     #[must_use]

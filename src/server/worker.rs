@@ -406,8 +406,8 @@ impl Worker {
     }
 }
 
-/// Serves one connection. A panic ends it, is counted, and goes no further.
-async fn contained(metrics: Arc<metrics::Worker>, serving: impl Future<Output = ()>) {
+/// Serves one connection, or a tunnel on one. A panic ends it, is counted, and goes no further.
+pub async fn contained(metrics: Arc<metrics::Worker>, serving: impl Future<Output = ()>) {
     if AssertUnwindSafe(serving).catch_unwind().await.is_err() {
         metrics.panic_caught();
     }

@@ -12,7 +12,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use super::io::Flow;
 use crate::identity::owned::Owned;
 use crate::proxy::hop;
-use crate::server::record::Record;
+use crate::server::record::{End, Record};
 
 /// Why a body ended early.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +21,9 @@ pub enum Error {
     TooLarge,
     #[error("the body could not be read")]
     Broken(#[source] hyper::Error),
+    /// The request that it belongs to is over, or was ended.
+    #[error("nobody waits for the body any more")]
+    GivenUp,
 }
 
 /// See the module.
@@ -68,7 +71,7 @@ impl Body for Outgoing {
         if let Some(flow) = &streaming.flow {
             ready!(flow.poll_room(cx));
         }
-        let frame = match ready!(Pin::new(&mut streaming.inner).poll_frame(cx)) {
+        let frame = match ready!(streaming.poll_inner(cx)?) {
             None => return Poll::Ready(None),
             Some(Err(error)) => {
                 streaming.record.body_broke();
@@ -89,6 +92,25 @@ impl Body for Outgoing {
 }
 
 impl Streaming {
+    /// The next of what the client sent, unless the request has ended. One that is cut short sends
+    /// nothing on while its last words are said.
+    fn poll_inner(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Result<Poll<Option<Result<Frame<Bytes>, hyper::Error>>>, Error> {
+        if self.record.end() == Some(End::Abruptly) {
+            return Err(Error::GivenUp);
+        }
+        let next = match self.record.was_cut() {
+            Some(_) => Poll::Pending,
+            None => Pin::new(&mut self.inner).poll_frame(cx),
+        };
+        if next.is_pending() {
+            self.record.sent_on_by(cx);
+        }
+        Ok(next)
+    }
+
     fn pass(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, Error> {
         match frame.into_data() {
             Ok(data) => {

@@ -14,6 +14,9 @@ use crate::echo::{Answer, Step};
 use crate::pki::{Pki, Secure};
 use crate::world::{World, until};
 
+mod grpc;
+mod websocket;
+
 /// A client that speaks HTTP/2 as it should.
 pub(crate) struct H2 {
     sender: SendRequest<Bytes>,
@@ -103,6 +106,11 @@ async fn a_request_is_the_one_it_would_be_in_http_1() {
     assert_eq!(received.all("x-forwarded-proto"), ["https"]);
     assert_eq!(received.all("x-stytch-member-id"), [world.claims(&session)["sub"].as_str().unwrap()]);
     assert!(received.header("te").is_none());
+    assert!(
+        received.header("via").unwrap().starts_with("2.0 stytch-gateway"),
+        "{:?}",
+        received.header("via")
+    );
     let line = &world.log(1).await[0];
     assert_eq!(
         (&line["host"], &line["path"], &line["status"]),

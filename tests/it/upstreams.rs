@@ -10,7 +10,7 @@ use tokio::net::{UnixListener, UnixStream};
 use crate::echo::{Answer, Step};
 use crate::world::{World, until};
 
-mod http2;
+pub(crate) mod http2;
 mod instances;
 mod room;
 mod tls;

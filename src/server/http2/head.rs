@@ -7,10 +7,12 @@
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use hyper::ext::Protocol;
 
 use crate::access::host;
 use crate::access::rejection::{Code, Rejection};
 use crate::config::Limits;
+use crate::proxy::tunnel::Handshake;
 use crate::server::framing::{Framing, Stop};
 
 /// RFC 9113 section 8.2.2. h2 refuses them as well.
@@ -32,9 +34,13 @@ const fn no<T>(reason: &'static str) -> Result<T, Rejection> {
 /// `bad_request`, `header_too_large`, or `misdirected_request` for another scheme than the
 /// connection's.
 pub(super) fn translate(parts: &mut Parts, limits: &Limits, scratch: &mut Vec<u8>) -> Result<(), Rejection> {
-    if parts.method == Method::CONNECT {
-        // Has no path, and is refused for what it is.
+    let opens_websocket = parts.method == Method::CONNECT;
+    if opens_websocket && !asks_for_websocket(parts) {
+        // Is refused for what it is, and may have no path.
         return Ok(());
+    }
+    if opens_websocket {
+        parts.method = Method::GET;
     }
     if parts.uri.scheme_str().is_some_and(|scheme| !scheme.eq_ignore_ascii_case("https")) {
         return Err(Rejection::new(Code::MisdirectedRequest, "the scheme is not that of the connection"));
@@ -44,8 +50,16 @@ pub(super) fn translate(parts: &mut Parts, limits: &Limits, scratch: &mut Vec<u8
     let Some(target) = parts.uri.path_and_query().cloned() else { return no("the request has no path") };
     judge(&parts.method, &target, &parts.headers, limits, scratch)?;
     parts.uri = Uri::from(target);
+    if opens_websocket {
+        Handshake::begin(parts)?;
+    }
     // What was nothing but a fragment is empty by now, and reads as a slash only until here.
     if parts.uri.path().is_empty() { no("the request has no path") } else { Ok(()) }
+}
+
+/// Whether a CONNECT is one for a WebSocket (RFC 8441 section 5), and for nothing else.
+fn asks_for_websocket(parts: &Parts) -> bool {
+    parts.extensions.get::<Protocol>().is_some_and(|protocol| protocol.as_str() == "websocket")
 }
 
 /// RFC 9113 section 8.3.1.

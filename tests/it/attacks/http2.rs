@@ -265,11 +265,23 @@ async fn h13_connect_and_what_extends_it() {
     frames.send(frame(DATA, 0, 1, b"GET /private HTTP/1.1\r\n\r\n")).await;
     let (kind, .., payload) = frames.wait_for(&[HEADERS, RST_STREAM]).await.unwrap();
     assert!(kind == RST_STREAM || !(0x88..=0x8a).contains(&payload[0]), "no 2xx: {payload:?}");
-    let extended = asking("CONNECT", "/public/ws", &[]);
-    let extended = [extended, block(&[(":protocol", b"websocket")])].concat();
-    frames.send(frame(HEADERS, END_HEADERS, 3, &extended)).await;
-    let (kind, ..) = frames.wait_for(&[HEADERS, RST_STREAM, GOAWAY]).await.unwrap();
-    assert_ne!(kind, HEADERS, "nobody said that this is spoken here");
+    for (stream, protocol) in [(3, &b"websocket"[..]), (5, b"connect-udp")] {
+        let extended = asking("CONNECT", "/ws", &[]);
+        let extended = [extended, block(&[(":protocol", protocol)])].concat();
+        frames.send(frame(HEADERS, END_HEADERS, stream, &extended)).await;
+        frames.send(frame(DATA, 0, stream, b"GET /private HTTP/1.1\r\nHost: app.test\r\n\r\n")).await;
+        let (kind, .., payload) = frames.wait_for(&[HEADERS, RST_STREAM]).await.unwrap();
+        assert!(kind == RST_STREAM || !(0x88..=0x8a).contains(&payload[0]), "no 2xx: {payload:?}");
+    }
+    // `:protocol` belongs to CONNECT, and to a target with all its parts.
+    for (stream, block) in [
+        (7, [asking("GET", "/public/ws", &[]), block(&[(":protocol", b"websocket")])].concat()),
+        (9, block(&[(":method", b"CONNECT"), (":protocol", b"websocket"), (":authority", b"app.test")])),
+    ] {
+        frames.send(frame(HEADERS, END_HEADERS, stream, &block)).await;
+        let (kind, .., payload) = frames.wait_for(&[HEADERS, RST_STREAM, GOAWAY]).await.unwrap();
+        assert!(kind != HEADERS || !(0x88..=0x8a).contains(&payload[0]), "{stream}: {payload:?}");
+    }
     assert_eq!(world.upstream_traffic(), [(0, 0), (0, 0)]);
 }
 
