@@ -273,6 +273,62 @@ async fn a_drain_lets_streams_end() {
     assert!(ended.is_ok(), "{ended:?}");
 }
 
+/// hyper has no interim answers over HTTP/2, so a client that waits for one goes on by itself.
+#[tokio::test]
+async fn an_expectation_is_kept_without_being_confirmed() {
+    let pki = Pki::new();
+    let world = pki.world("").await;
+    let client = H2::connect(&pki, &world).await;
+    let request = || post("/public/x").header("expect", "100-continue");
+    client.send(request().body(Bytes::from_static(b"body")).unwrap()).await.unwrap().expect(200);
+    let received = world.upstream.last();
+    assert_eq!((received.body.as_slice(), received.header("expect")), (&b"body"[..], None));
+    // Who would be refused is told so before anything is sent.
+    let mut sender = client.sender.clone().ready().await.unwrap();
+    let ask = post("/private").header("expect", "100-continue").body(()).unwrap();
+    let (answer, _upload) = sender.send_request(ask, false).unwrap();
+    let answer = tokio::time::timeout(PATIENCE, answer).await.expect("an answer").unwrap();
+    assert_eq!(answer.status(), 401);
+}
+
+/// Events do not look whole when their session ends; an upload is told why.
+#[tokio::test]
+async fn h20_streams_end_with_their_session_and_no_other() {
+    let pki = Pki::new();
+    let world = pki.world("\n[session]\nmax_staleness = \"1s\"").await;
+    world.upstream.on("/events", |_| {
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+        Answer::steps([Step::Send(format!("{head}b\r\ndata: one\n\n\r\n").into_bytes()), Step::Hold])
+    });
+    let client = H2::connect(&pki, &world).await;
+    let (session, other) = (world.session(), world.session());
+    let of = |request: http::request::Builder, session: &stytch_emulator::Session| {
+        let cookie = format!("stytch_session={}", session.session_token);
+        request.header("cookie", cookie).body(()).unwrap()
+    };
+    let mut streams = Vec::new();
+    for session in [&session, &other] {
+        let mut sender = client.sender.clone().ready().await.unwrap();
+        let (answer, _) = sender.send_request(of(get("/events"), session), true).unwrap();
+        let mut events = answer.await.unwrap().into_body();
+        assert_eq!(events.data().await.unwrap().unwrap(), "data: one\n\n");
+        streams.push(events);
+    }
+    let mut sender = client.sender.clone().ready().await.unwrap();
+    let (answer, mut upload) = sender.send_request(of(post("/upload"), &session), false).unwrap();
+    upload.send_data(Bytes::from_static(b"some"), false).unwrap();
+    world.upstream.wait_for(3).await;
+    world.revoke(&session).await;
+    let end = tokio::time::timeout(PATIENCE, streams[0].data()).await.expect("an end").unwrap();
+    assert_eq!(end.unwrap_err().reason(), Some(Reason::CANCEL));
+    let answer = read(tokio::time::timeout(PATIENCE, answer).await.unwrap().unwrap()).await.unwrap();
+    assert_eq!(answer.expect(401).code().as_deref(), Some("invalid_credential"));
+    let ended = "stytch_gateway_streams_ended_total{reason=\"revoked\"}";
+    assert_eq!(world.metric(ended).await, 2.0);
+    assert!(!world.upstream.requests()[2].complete);
+    assert!(!streams[1].is_end_stream(), "the other session goes on");
+}
+
 /// The client's leaving ends what was asked on its behalf.
 #[tokio::test]
 async fn a_reset_ends_the_request_upstream() {

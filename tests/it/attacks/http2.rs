@@ -82,21 +82,26 @@ async fn h02_rapid_reset_of_requests_under_way() {
     let pki = Pki::new();
     let world = pki.world("").await;
     world.upstream.on("/public/never", |_| Answer::steps([Step::Hold]));
-    let mut frames = Frames::connect(&pki, &world).await;
-    let block = asking("GET", "/public/never", &[]);
-    let mut reset = 0;
-    for number in 0..5000 {
-        let stream = 2 * number + 1;
-        frames.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, &block)).await;
-        frames.send(frame(PING, 0, 0, &[1; 8])).await;
-        match frames.wait_for(&[PING, GOAWAY]).await {
-            Some((PING, ..)) => frames.send(frame(RST_STREAM, 0, stream, &[0, 0, 0, 8])).await,
-            _ => break,
+    let websocket = block(&[(":protocol", b"websocket")]);
+    for (round, asking) in [
+        (1.0, asking("GET", "/public/never", &[])),
+        (2.0, [asking("CONNECT", "/public/never", &[]), websocket].concat()),
+    ] {
+        let mut frames = Frames::connect(&pki, &world).await;
+        let mut reset = 0;
+        for number in 0..5000 {
+            let stream = 2 * number + 1;
+            frames.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, &asking)).await;
+            frames.send(frame(PING, 0, 0, &[1; 8])).await;
+            match frames.wait_for(&[PING, GOAWAY]).await {
+                Some((PING, ..)) => frames.send(frame(RST_STREAM, 0, stream, &[0, 0, 0, 8])).await,
+                _ => break,
+            }
+            reset += 1;
         }
-        reset += 1;
+        assert!((150..4000).contains(&reset), "{reset}");
+        until("the end in the metrics", async || flooded(&world).await == round).await;
     }
-    assert!((150..4000).contains(&reset), "{reset}");
-    until("the end in the metrics", async || flooded(&world).await == 1.0).await;
 }
 
 #[tokio::test]

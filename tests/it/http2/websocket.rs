@@ -1,5 +1,7 @@
 //! WebSockets over HTTP/2 (RFC 8441): asked for, judged, carried and ended as those of HTTP/1.1.
 
+use std::time::Duration;
+
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -301,6 +303,36 @@ async fn h23_it_ends_when_nothing_moves_and_when_the_gateway_stops() {
     let mut socket = Socket::open(&connected, ask("/public/ws", "websocket")).await;
     draining.stop();
     assert_eq!(socket.rest().await, closed(1001, ""));
+}
+
+/// A page that cannot set headers, as over HTTP/1.1.
+#[tokio::test]
+async fn its_credential_may_come_in_the_query() {
+    let pki = Pki::new();
+    let world = world(&pki, "\n[session]\nwebsocket_query = \"token\"").await;
+    let session = world.session();
+    let client = client(&pki, &world).await;
+    let path = format!("/ws?a=b&token={}", session.session_jwt);
+    Socket::open(&client, ask(&path, "websocket")).await.echoes().await;
+    assert_eq!(world.upstream.last().target(), "/ws?a=b");
+    client.get(&path).await.unwrap().expect(401);
+}
+
+/// Each is one of the streams that a connection may have.
+#[tokio::test]
+async fn there_are_as_many_as_streams() {
+    let pki = Pki::new();
+    let world = world(&pki, "").await;
+    let client = client(&pki, &world).await;
+    let mut sockets = Vec::new();
+    for _ in 0..100 {
+        sockets.push(Socket::open(&client, ask("/public/ws", "websocket")).await);
+    }
+    let next = tokio::time::timeout(Duration::from_millis(300), client.get("/public/x")).await;
+    assert!(next.is_err(), "there was room for one more");
+    assert_eq!(open(&world).await, 100.0);
+    sockets.pop();
+    client.get("/public/x").await.unwrap().expect(200);
 }
 
 /// Each end's leaving is the other's end.
