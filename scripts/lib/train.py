@@ -93,7 +93,8 @@ class Gateway:
     def believe_proxies(self):
         """From here on the load comes from a trusted proxy, after a reload."""
         text = self.config.read_text()
-        self.config.write_text(text.replace("trusted_proxies = []", 'trusted_proxies = ["127.0.0.1"]'))
+        text = text.replace("trusted_proxies = []", 'trusted_proxies = ["127.0.0.1"]')
+        self.config.write_text(text + "\n[forward_auth]\nenabled = true\n")
         self.process.send_signal(signal.SIGHUP)
         time.sleep(1)
 
