@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
@@ -89,58 +90,42 @@ impl Door {
     ///
     /// # Errors
     /// Never: every failure is an answer.
-    pub async fn serve(self: Rc<Self>, request: Request<Incoming>) -> Result<Response<Reply>, Infallible> {
-        self.serve_read(request, Ok(())).await
+    pub fn serve(
+        self: Rc<Self>,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response<Reply>, Infallible>> {
+        self.serve_read(request, Ok(()))
     }
 
     /// The same for a request that may turn out unsound before its target is read.
     ///
     /// # Errors
     /// Never: every failure is an answer.
-    pub async fn serve_read(
+    pub fn serve_read(
         self: Rc<Self>,
         request: Request<Incoming>,
         sound: Result<(), Rejection>,
-    ) -> Result<Response<Reply>, Infallible> {
-        let mut response = self.answer(request, sound).await;
-        if self.worker.is_leaving() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        Ok(response)
+    ) -> impl Future<Output = Result<Response<Reply>, Infallible>> {
+        // Not one async function within another: each would keep a request's room of its own.
+        let worker = Rc::clone(&self.worker);
+        self.answer(request, sound).map(move |mut response| {
+            if worker.is_leaving() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response)
+        })
     }
 
-    async fn answer(&self, request: Request<Incoming>, sound: Result<(), Rejection>) -> Response<Reply> {
+    async fn answer(
+        self: Rc<Self>,
+        request: Request<Incoming>,
+        sound: Result<(), Rejection>,
+    ) -> Response<Reply> {
         self.record.begin_request();
-        let started = Instant::now();
-        let received_at = clock::unix_millis();
         let (parts, body) = request.into_parts();
-        let site = self.worker.site();
-        let forwarding = self.forwarding(&site);
-        let client = forwarding.view(&parts.headers, &site.config.server.trusted_proxies);
-        let ids = self.worker.ids.next(&parts.headers, forwarding.is_trusted());
-        let target = match sound {
-            Ok(()) => target::read(&parts.method, &parts.uri, &parts.headers),
-            Err(rejection) => Err(rejection),
-        };
-        let target = target.and_then(|target| self.directed_here(target, &forwarding));
-        let arrival = Arrival {
-            worker: Rc::clone(&self.worker),
-            record: Rc::clone(&self.record),
-            site,
-            client,
-            forwarding,
-            ids,
-            started,
-            received_at,
-        };
+        let arrival = self.arrival(&parts);
+        let target = sound.and_then(|()| self.read_target(&parts, &arrival));
         let visit = target.as_ref().ok().and_then(|target| target.visit(&arrival.site.config));
-        let target = match visit {
-            Some(_) if Handshake::of(&parts).is_some() => {
-                Err(Rejection::new(Code::MethodNotAllowed, "a WebSocket on one of the gateway's own paths"))
-            }
-            _ => target,
-        };
-        let visit = visit.filter(|_| target.is_ok());
         if let (Some(visit), Ok(())) = (visit, may_be_forwarded(&parts.method)) {
             return Box::pin(endpoints::serve(visit, arrival, Request::from_parts(parts, body))).await;
         }
@@ -177,6 +162,33 @@ impl Door {
                     .turn_back(&rejection, &Came { method: &parts.method, headers: &parts.headers, whither })
             }
         }
+    }
+
+    /// What is known of a request before its target is read.
+    fn arrival(&self, parts: &Parts) -> Arrival {
+        let started = Instant::now();
+        let site = self.worker.site();
+        let forwarding = self.forwarding(&site);
+        Arrival {
+            worker: Rc::clone(&self.worker),
+            record: Rc::clone(&self.record),
+            client: forwarding.view(&parts.headers, &site.config.server.trusted_proxies),
+            ids: self.worker.ids.next(&parts.headers, forwarding.is_trusted()),
+            site,
+            forwarding,
+            started,
+            received_at: clock::unix_millis(),
+        }
+    }
+
+    fn read_target<'p>(&self, parts: &'p Parts, arrival: &Arrival) -> Result<Target<'p>, Rejection> {
+        let target = target::read(&parts.method, &parts.uri, &parts.headers)?;
+        let target = self.directed_here(target, &arrival.forwarding)?;
+        if Handshake::of(parts).is_some() && target.visit(&arrival.site.config).is_some() {
+            let reason = "a WebSocket on one of the gateway's own paths";
+            return Err(Rejection::new(Code::MethodNotAllowed, reason));
+        }
+        Ok(target)
     }
 
     /// Whether the host is the one that the connection was made for (ATTACKS.md H27, M03). A client

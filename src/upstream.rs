@@ -6,7 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -288,7 +288,8 @@ impl Upstream {
         }
         sent.body_mut().paced_by(&link.shared.flow);
         link.shared.flow.await_head();
-        let answered = self.head_of(order, link.sender.try_send_request(sent), request).await;
+        let answer = pin!(link.sender.try_send_request(sent));
+        let answered = self.head_of(order, answer, request).await;
         match answered {
             Ok(response) => Ok((response, Lease::of_link(load, link, &self.clock))),
             Err(Failure::Exchange(error)) if gave_no_answer(&error) && !link.shared.flow.has_heard() => {
@@ -311,7 +312,8 @@ impl Upstream {
         for_http2(&mut sent, on.is_secure, &load.endpoint().instance.host);
         let stream = Stream::begin(on, &self.clock);
         let mut sender = stream.on.sender.clone();
-        let answered = self.head_of(order, sender.try_send_request(sent), request).await;
+        let answer = pin!(sender.try_send_request(sent));
+        let answered = self.head_of(order, answer, request).await;
         match answered {
             Ok(response) => Ok((response, Lease::of_stream(load, stream, place))),
             Err(Failure::ResponseTimeout) if order.record.was_cut().is_none() => {
@@ -328,28 +330,28 @@ impl Upstream {
     }
 
     /// Waits for the head of a response. Puts a request that was never written back in its place.
-    async fn head_of(
-        &self,
-        order: &Order<'_>,
-        answer: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Outgoing>>>>,
-        request: &mut Option<Request<Outgoing>>,
-    ) -> Result<Response<Incoming>, Failure> {
+    fn head_of<'a>(
+        &'a self,
+        order: &'a Order<'_>,
+        mut answer: Pin<
+            &'a mut impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Outgoing>>>>,
+        >,
+        request: &'a mut Option<Request<Outgoing>>,
+    ) -> impl Future<Output = Result<Response<Incoming>, Failure>> + 'a {
         let Order { record, timeouts, .. } = order;
         record.expect_within(clock::ticks(timeouts.response), self.clock.now());
-        let mut answer = pin!(answer);
-        let answered = poll_fn(|cx| match answer.as_mut().poll(cx) {
+        poll_fn(move |cx| match answer.as_mut().poll(cx) {
             Poll::Pending if record.timed_out() => Poll::Ready(Err(Failure::ResponseTimeout)),
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(response)) => Poll::Ready(Ok(response)),
+            Poll::Ready(Ok(response)) => {
+                record.expect_within(clock::ticks(timeouts.idle), self.clock.now());
+                Poll::Ready(Ok(response))
+            }
             Poll::Ready(Err(mut error)) => {
                 *request = error.take_message();
                 Poll::Ready(Err(Failure::Exchange(error.into_error())))
             }
         })
-        .await;
-        let response = answered?;
-        record.expect_within(clock::ticks(timeouts.idle), self.clock.now());
-        Ok(response)
     }
 
     fn pick(&self, tried: &[Rc<Endpoint>]) -> Option<Rc<Endpoint>> {

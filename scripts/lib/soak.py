@@ -13,6 +13,7 @@ import contextlib
 import os
 import pathlib
 import random
+import shutil
 import signal
 import ssl
 import statistics
@@ -236,6 +237,12 @@ class Soak:
         print(f"unexpected: {len(self.unexpected)}")
         for line in self.unexpected[:MOST_TOLD]:
             print("  " + line)
+        if self.unexpected:
+            kept = pathlib.Path(".cache/soak")
+            kept.mkdir(parents=True, exist_ok=True)
+            for log in self.folder.glob("*.log"):
+                shutil.copy(log, kept)
+            print(f"the gateways' access logs are in {kept}")
         return 1 if self.unexpected else 0
 
 
