@@ -74,31 +74,36 @@ class Probe:
 
     def next(self):
         """The next frame, or None at the end. Settings are answered by whoever asks for them."""
-        head = self._exactly(9)
-        if head is None:
+        try:
+            return self._arrived()
+        except TimeoutError:
+            raise AssertionError("waited in vain for a frame") from None
+
+    def _arrived(self):
+        if not self._holds(9):
             return None
-        read, length = Frame.parse_frame_header(memoryview(head))
-        body = self._exactly(length)
-        if body is None:
+        read, length = Frame.parse_frame_header(memoryview(self.held[:9]))
+        if not self._holds(9 + length):
             return None
-        read.parse_body(memoryview(body))
+        read.parse_body(memoryview(self.held[9:9 + length]))
+        self.held = self.held[9 + length:]
         if isinstance(read, HeadersFrame):
             read.fields = dict(self.decoder.decode(read.data))
         return read
 
-    def _exactly(self, count):
+    def _holds(self, count):
+        """Whether so many bytes come before the end."""
         while len(self.held) < count:
             try:
                 more = self.socket.recv(65536)
             except TimeoutError:
-                raise AssertionError("waited in vain for a frame") from None
+                raise
             except OSError:
                 more = b""
             if not more:
-                return None
+                return False
             self.held += more
-        taken, self.held = self.held[:count], self.held[count:]
-        return taken
+        return True
 
     def until(self, *kinds):
         """The next frame of one of these kinds, or None at the end."""
@@ -121,6 +126,19 @@ class Probe:
                     return "status", int(read.fields[":status"])
                 case PingFrame() if read.opaque_data == token and "ACK" in read.flags:
                     return ("nothing",)
+        return ("closed",)
+
+    def what_has_come(self, wait=False):
+        """The end of the connection, if it has come by now: ("goaway", error) or ("closed",)."""
+        self.socket.settimeout(PATIENCE if wait else 0.001)
+        try:
+            while (read := self._arrived()) is not None:
+                if isinstance(read, GoAwayFrame):
+                    return "goaway", read.error_code
+        except TimeoutError:
+            return None
+        finally:
+            self.socket.settimeout(PATIENCE)
         return ("closed",)
 
     def answer(self, stream):
