@@ -12,6 +12,7 @@ use crate::world::World;
 mod access;
 mod cache;
 mod cookies;
+mod exhaustion;
 mod ext_authz;
 mod forward_auth;
 mod forwarded;

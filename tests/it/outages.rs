@@ -22,7 +22,10 @@ fn keeps_cookies(refused: &Response) {
 }
 
 /// A world in whose Stytch one endpoint is the test's own to answer for.
-async fn with_an_odd_stytch(settings: &str, answer: impl Fn() -> Vec<u8> + Send + Sync + 'static) -> World {
+pub(crate) async fn with_an_odd_stytch(
+    settings: &str,
+    answer: impl Fn() -> Vec<u8> + Send + Sync + 'static,
+) -> World {
     let settings = format!("[stytch]\napi_url = \"$OTHER\"\ntimeout = \"1s\"\n{settings}");
     let world = World::builder().with(&settings).without_waiting().start().await;
     let mut stytch = Connection::to(world.emulator.address()).await;
@@ -37,7 +40,7 @@ async fn with_an_odd_stytch(settings: &str, answer: impl Fn() -> Vec<u8> + Send 
     world
 }
 
-fn http(status: &str, kind: &str, body: &str) -> Vec<u8> {
+pub(crate) fn http(status: &str, kind: &str, body: &str) -> Vec<u8> {
     let head = format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n", body.len());
     [head.into_bytes(), body.as_bytes().to_vec()].concat()
 }

@@ -1,10 +1,12 @@
-//! Class H: HTTP/2's own ways to exhaust or to smuggle, and upgrades. With B09 and D05, which only
-//! HTTP/2 can spell.
+//! Class H: HTTP/2's own ways to exhaust or to smuggle, and upgrades. With B09, D05, F11 and G33,
+//! which only HTTP/2 can spell.
+
+use bytes::Bytes;
 
 use crate::echo::{Answer, Step};
 use crate::http2::{
-    CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, Frames, GOAWAY, HEADERS, PING,
-    RST_STREAM, SETTINGS, WINDOW_UPDATE, asking, block, frame,
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, Frames, GOAWAY, H2, HEADERS, PING,
+    RST_STREAM, SETTINGS, WINDOW_UPDATE, asking, block, frame, get,
 };
 use crate::pki::Pki;
 use crate::world::{World, until};
@@ -55,6 +57,46 @@ async fn d05_a_path_without_its_slash() {
     for path in ["public/x", "admin/x", "", "?x", "*", "//app.test/x", "http://app.test/public/x"] {
         turned_back(&pki, &world, path, &asking("GET", path, &[])).await;
     }
+}
+
+/// One host is named, or the request is nobody's: also where both are ours.
+#[tokio::test]
+async fn f11_an_authority_and_another_host() {
+    let pki = Pki::new();
+    let world = pki.world("").await;
+    for host in ["other.test", "app.test:1", "", "app.test,app.test", "deep.app.test"] {
+        turned_back(&pki, &world, host, &asking("GET", "/public/x", &[("host", host.as_bytes())])).await;
+    }
+    let twice = [("host", &b"app.test"[..]), ("host", b"other.test")];
+    turned_back(&pki, &world, "one of two", &asking("GET", "/public/x", &twice)).await;
+    let client = H2::connect(&pki, &world).await;
+    for host in ["app.test", "APP.test"] {
+        let request = get("/public/x").header("host", host).body(Bytes::new()).unwrap();
+        client.send(request).await.unwrap().expect(200);
+        assert_eq!(world.upstream.last().all("host"), ["app.test"], "{host}");
+    }
+}
+
+#[tokio::test]
+async fn g33_the_body_of_a_connect() {
+    let pki = Pki::new();
+    let world = pki.world("\n[server]\nworkers = 1").await;
+    let client = H2::connect(&pki, &world).await;
+    client.get("/public/before").await.unwrap().expect(200);
+    let idle = world.upstream_traffic();
+    let body = Bytes::from_static(b"GET /public/smuggled HTTP/1.1\r\nHost: app.test\r\n\r\n");
+    for _ in 0..10 {
+        let connect = http::Request::connect("app.test:443").version(http::Version::HTTP_2);
+        let answer = client.send(connect.body(body.clone()).unwrap()).await.unwrap();
+        world.check_refusal("CONNECT", &answer, 405, "method_not_allowed", idle);
+    }
+    // What the pool holds is as it was: each answer is that of its own request.
+    for number in 0..10 {
+        let path = format!("/public/{number}");
+        let text = client.get(&path).await.unwrap().expect(200).text();
+        assert!(text.starts_with(&format!("GET {path} HTTP/1.1\r\n")), "{text}");
+    }
+    assert!(world.upstream.requests().iter().all(|received| received.path() != "/public/smuggled"));
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Class M: TLS, client certificates, and what a reload may do to either.
+//! Class M: TLS, client certificates, and what a reload may do to either. With F15.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::client::Connection;
 use crate::pki::Pki;
-use crate::world::until;
+use crate::world::{World, until};
 
 const HTTP_1: &[&str] = &["http/1.1"];
 
@@ -32,6 +32,24 @@ async fn in_fragments(to: SocketAddr, size: usize) -> SocketAddr {
         let _ = copy_bidirectional(&mut client, &mut gateway).await;
     });
     address
+}
+
+/// Also where one certificate is for both names, and whatever is asked for.
+#[tokio::test]
+async fn f15_a_host_beside_the_name_of_the_handshake() {
+    let pki = Pki::new();
+    pki.issue("both", &["app.test", "other.test"]);
+    let world = World::with(&pki.settings(&["both"], "")).await;
+    for (name, host) in [("app.test", "other.test"), ("other.test", "app.test")] {
+        let mut connection = pki.client(HTTP_1).connect(&world, name).await;
+        for path in ["/public/x", "/private", "/_stytch/auth"] {
+            let before = world.upstream_traffic();
+            let response = world.get(path).host(host).send_on(&mut connection).await;
+            world.check_refusal(host, &response, 421, "misdirected_request", before);
+        }
+        let session = world.session();
+        world.get("/x").host(name).jwt(&session).send_on(&mut connection).await.expect(200);
+    }
 }
 
 #[tokio::test]
@@ -61,7 +79,7 @@ async fn m02_another_name_or_none() {
     let pki = Pki::new();
     pki.issue("ip", &["127.0.0.1", "unknown.test"]);
     let settings = pki.settings(&["ip"], "client_ca = \"$PKI/ca.pem\"");
-    let world = crate::world::World::with(&settings).await;
+    let world = World::with(&settings).await;
     for name in ["127.0.0.1", "unknown.test"] {
         assert!(!pki.client(HTTP_1).is_served(&world, name).await, "{name}");
     }
