@@ -10,7 +10,7 @@ import pytest
 from scene import until
 from stage import HOST, run
 
-REQUESTS = 2000
+REQUESTS = 1000
 
 
 @pytest.mark.parametrize("how", [
