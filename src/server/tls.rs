@@ -35,6 +35,8 @@ pub mod certificate;
 
 const HTTP_2: &[u8] = b"h2";
 const HTTP_1: &[u8] = b"http/1.1";
+/// Bytes that wait, encrypted, for a client which does not read.
+const UNSENT: usize = 32 << 10;
 
 /// Why there are no terms.
 #[derive(Debug, thiserror::Error)]
@@ -189,7 +191,7 @@ impl Terms {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let mut accepting = pin!(TlsAcceptor::from(Arc::clone(&self.0)).accept(stream));
-        let stream = poll_fn(|cx| {
+        let mut stream = poll_fn(|cx| {
             record.polled_by(cx);
             if record.end().is_some() {
                 return Poll::Ready(Err(Failure::Ended));
@@ -197,7 +199,8 @@ impl Terms {
             accepting.as_mut().poll(cx).map_err(Failure::Handshake)
         })
         .await?;
-        let (_, session) = stream.get_ref();
+        let (_, session) = stream.get_mut();
+        session.set_buffer_limit(Some(UNSENT));
         let client = session.peer_certificates().and_then(<[_]>::first);
         let client = client.map(ClientCertificate::read).transpose().map_err(|_| Failure::Certificate)?;
         let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
