@@ -17,7 +17,7 @@ use self::control::Control;
 use self::reload::Watched;
 use self::workers::Starting;
 use crate::admin::{self, Admin};
-use crate::clock;
+use crate::clock::{self, Ticks};
 use crate::config::{self, Config, Loaded};
 use crate::metrics::Metrics;
 use crate::proxy::ids::Via;
@@ -26,8 +26,8 @@ use crate::server::descriptors;
 use crate::server::gauge::Gauge;
 use crate::server::inherited::Inherited;
 use crate::server::listener::{Bound, Sources};
-use crate::server::tls;
 use crate::server::worker::{Orders, Phase, Transport};
+use crate::server::{parking, tls};
 use crate::telemetry::Logs;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::audit_log::{self, AuditLog, Event};
@@ -80,6 +80,7 @@ pub struct App {
     /// Held until the workers run.
     starting: Pending,
     logs: Option<Logs>,
+    park_after: Ticks,
 }
 
 /// Tells a running [`App`] what to do.
@@ -158,6 +159,7 @@ impl App {
             readiness,
             starting,
             logs: None,
+            park_after: parking::AFTER,
         })
     }
 
@@ -165,6 +167,12 @@ impl App {
     #[must_use]
     pub fn with_logs(self, logs: Logs) -> Self {
         Self { logs: Some(logs), ..self }
+    }
+
+    /// Parks connections after another time than [`parking::AFTER`], to the tick.
+    #[must_use]
+    pub fn parking_after(self, idle: Duration) -> Self {
+        Self { park_after: clock::ticks(idle), ..self }
     }
 
     /// Where it listens, ports filled in.
@@ -229,6 +237,7 @@ impl App {
             index,
             via: Arc::clone(&via),
             gauge: Arc::clone(&gauge),
+            park_after: self.park_after,
             readiness: None,
         };
         let mut addresses = self.addresses;

@@ -175,6 +175,7 @@ pub struct Worker {
     local_fallbacks: [Number; LocalFallback::ALL.len()],
     webhook_events: [Number; WebhookEvent::ALL.len()],
     connections: Number,
+    parked_connections: Number,
     connections_accepted: Number,
     connections_refused: [Number; ConnectionRefusal::ALL.len()],
     tls_handshakes: [Number; Handshake::ALL.len()],
@@ -196,6 +197,7 @@ impl Worker {
             local_fallbacks: Default::default(),
             webhook_events: Default::default(),
             connections: Number::default(),
+            parked_connections: Number::default(),
             connections_accepted: Number::default(),
             connections_refused: Default::default(),
             tls_handshakes: Default::default(),
@@ -248,6 +250,12 @@ impl Worker {
         self.connections_accepted.add(1);
         self.connections.add(1);
         OpenConnection { worker: Arc::clone(self), level: |worker| &worker.connections }
+    }
+
+    /// Counts an open connection as parked until the guard is dropped.
+    pub fn parked(self: &Arc<Self>) -> OpenConnection {
+        self.parked_connections.add(1);
+        OpenConnection { worker: Arc::clone(self), level: |worker| &worker.parked_connections }
     }
 
     pub fn connection_refused(&self, why: ConnectionRefusal) {

@@ -8,6 +8,7 @@ pub mod http2;
 pub mod inherited;
 pub mod io;
 pub mod listener;
+pub mod parking;
 pub mod proxy_header;
 pub mod record;
 pub mod tls;

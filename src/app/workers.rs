@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use tokio::sync::watch;
 
 use super::runtime;
+use crate::clock::Ticks;
 use crate::ext_authz::Health;
 use crate::metrics::Metrics;
 use crate::proxy::ids::Via;
@@ -26,6 +27,7 @@ pub(super) struct Starting {
     pub(super) index: usize,
     pub(super) via: Arc<Via>,
     pub(super) gauge: Arc<Gauge>,
+    pub(super) park_after: Ticks,
     /// For the worker that answers Envoy, which asks about it.
     pub(super) readiness: Option<Readiness>,
 }
@@ -70,6 +72,7 @@ fn start_one(name: String, parts: Starting) -> io::Result<JoinHandle<()>> {
                     all_metrics: parts.metrics,
                     via: parts.via,
                     gauge: parts.gauge,
+                    park_after: parts.park_after,
                 })
                 .await;
                 Ok(())

@@ -125,6 +125,8 @@ impl Scrape {
         let sum = |number: fn(&Worker) -> &Number| self.0.sum(number);
         out.gauge("connections", "Client connections open.", None)?
             .encode_gauge(&sum(|worker| &worker.connections))?;
+        out.gauge("parked_connections", "Client connections that are idle, and kept without buffers.", None)?
+            .encode_gauge(&sum(|worker| &worker.parked_connections))?;
         let mut family = out.counter("connections_accepted", "Client connections accepted.")?;
         count(&mut family, sum(|worker| &worker.connections_accepted))?;
         let mut family =

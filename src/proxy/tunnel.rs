@@ -116,7 +116,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let Far { remains: upstream::Remains { stream: mut upstream, read, .. }, exchange, websocket } = far;
-    let mut client = Guarded::new(near.stream, Rc::clone(&record), clock);
+    let mut client = Guarded::new(near.stream, Vec::new(), Rc::clone(&record), clock);
     let (mut up, mut down) = (Half::new(near.read), Half::new(read));
     let cut = poll_fn(|cx| {
         record.polled_by(cx);

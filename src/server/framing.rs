@@ -231,6 +231,12 @@ impl Framing {
         self.messages
     }
 
+    /// Other limits, for the heads that begin from now on.
+    pub const fn limit(&mut self, max_head_bytes: usize, max_headers: usize) {
+        self.max_head_bytes = max_head_bytes;
+        self.max_headers = max_headers;
+    }
+
     /// The upgrade was answered otherwise: what follows is HTTP again.
     pub const fn resume(&mut self) {
         if matches!(self.state, State::Held) {

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::framing::Stop;
-use super::record::Record;
+use super::record::{Parking, Record};
 use crate::clock::CoarseClock;
 
 /// Judges what is read, and keeps the connection's [`Record`] up to date.
@@ -18,14 +18,14 @@ pub struct Guarded<S> {
     stream: S,
     record: Rc<Record>,
     clock: Rc<CoarseClock>,
-    /// Bytes read but held back behind a request for an upgrade.
+    /// Bytes read and not judged yet: behind a request for an upgrade, or before hyper was there.
     held: Vec<u8>,
 }
 
 impl<S> Guarded<S> {
     #[must_use]
-    pub const fn new(stream: S, record: Rc<Record>, clock: Rc<CoarseClock>) -> Self {
-        Self { stream, record, clock, held: Vec::new() }
+    pub const fn new(stream: S, held: Vec<u8>, record: Rc<Record>, clock: Rc<CoarseClock>) -> Self {
+        Self { stream, record, clock, held }
     }
 
     /// The socket, and what was read from it and passed to nobody.
@@ -81,7 +81,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
             let in_body = !framing.in_head() && !framing.between_messages();
             return if in_body { Poll::Ready(Err(malformed_body())) } else { Poll::Pending };
         }
-        if this.record.framing.borrow().is_held() {
+        if this.record.framing.borrow().is_held() || this.record.parking() == Parking::Leaving {
             return Poll::Pending;
         }
         let from = buf.filled().len();
@@ -140,6 +140,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+        let this = self.get_mut();
+        if this.record.parking() == Parking::Leaving {
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut this.stream).poll_shutdown(cx)
     }
 }

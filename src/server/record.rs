@@ -8,6 +8,7 @@ use std::task::{Context, Waker};
 
 pub use self::cut::{Cut, Found};
 use self::cut::{SLOW, STUCK};
+pub use self::still::Parking;
 use super::framing::{Framing, Malformed};
 use super::tls::Secured;
 use crate::clock::{TICK, Ticks};
@@ -16,6 +17,7 @@ use crate::proxy::tunnel;
 use crate::site::Site;
 
 mod cut;
+mod still;
 #[cfg(test)]
 mod tests;
 
@@ -85,6 +87,7 @@ pub struct Record {
     progressed: Cell<bool>,
     /// A head has begun to come in frames, and not ended.
     in_frames: Cell<bool>,
+    parking: Cell<Parking>,
 }
 
 /// What became of the request body under way.
@@ -130,6 +133,7 @@ impl Record {
             secured: OnceCell::new(),
             progressed: Cell::new(false),
             in_frames: Cell::new(false),
+            parking: Cell::new(Parking::Never),
         }
     }
 

@@ -14,14 +14,17 @@ use std::time::{Instant, SystemTime};
 
 use futures_util::FutureExt;
 use slab::Slab;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
+pub use self::seat::Enlisted;
+use self::seat::Seat;
+use super::connection::Remains;
 use super::descriptors;
 use super::framing::{Framing, Malformed};
-use super::gauge::{Gauge, Place};
+use super::gauge::Gauge;
 use super::listener::{Accepted, Listener};
+use super::parking::{Carrier, Lot};
 use super::record::{Cut, End, Found, Record};
 use super::tls;
 use crate::access::authn;
@@ -39,7 +42,9 @@ use crate::telemetry::audit_log;
 use crate::upstream::cluster::Fleet;
 
 mod admission;
+mod parked;
 mod protocol;
+mod seat;
 
 /// How long a connection that has just come may take to say what it wants, when the gateway drains.
 const FIRST_WORDS: Ticks = 10;
@@ -108,6 +113,11 @@ pub struct Worker {
     /// The first descriptor that is kept back from new connections.
     kept_back_from: RawFd,
     turning_away: Cell<usize>,
+    /// None where nothing can be kept there.
+    lot: Option<Lot<parked::Waiting>>,
+    park_after: Ticks,
+    /// Looks at what memory is left over that are still to be had.
+    looks_at_memory: Cell<u8>,
 }
 
 /// What a worker is made of.
@@ -121,6 +131,8 @@ pub struct Parts {
     pub all_metrics: Arc<Metrics>,
     pub via: Arc<Via>,
     pub gauge: Arc<Gauge>,
+    /// How long a connection is idle before it is parked.
+    pub park_after: Ticks,
 }
 
 /// Serves until told to drain, and then until every connection has ended or nobody waits for them
@@ -154,6 +166,9 @@ pub async fn run(mut parts: Parts) {
         closed: Notify::new(),
         kept_back_from: descriptors::kept_back_from(),
         turning_away: Cell::new(0),
+        lot: parked::lot(),
+        park_after: parts.park_after,
+        looks_at_memory: Cell::new(0),
     });
     let accepting: Vec<_> = parts
         .listeners
@@ -161,6 +176,7 @@ pub async fn run(mut parts: Parts) {
         .map(|(listener, transport)| tokio::task::spawn_local(Rc::clone(&worker).accept(listener, transport)))
         .collect();
     let sweeping = tokio::task::spawn_local(Rc::clone(&worker).sweep());
+    let attending = tokio::task::spawn_local(Rc::clone(&worker).attend());
     while parts.orders.changed().await.is_ok() {
         let orders = parts.orders.borrow_and_update().clone();
         worker.phase.set(orders.phase);
@@ -176,6 +192,8 @@ pub async fn run(mut parts: Parts) {
         () = given_up(&mut parts.orders, &worker) => {}
     }
     sweeping.abort();
+    attending.abort();
+    worker.close_parked(|_| true);
     worker.lines.flush();
     worker.audit.flush();
 }
@@ -238,6 +256,7 @@ impl Worker {
                     _ => {}
                 }
             }
+            self.close_parked(has_ended);
             tokio::time::sleep(TICK / 4).await;
         }
     }
@@ -264,14 +283,16 @@ impl Worker {
             let millis = clock::unix_millis();
             let mut looks = lasting::AT_ONCE;
             let min_rate = site.config.server.limits.min_rate;
+            let mut parked_ended = false;
             for (_, record) in &*self.connections.borrow() {
                 match record.sweep(now, header, idle, min_rate) {
                     Some(Found::SlowHead) => {
                         self.metrics.connection_refused(ConnectionRefusal::HeaderTimeout)
                     }
                     Some(Found::Stuck(cut)) => self.cut(record, cut),
-                    None => {}
+                    None => record.ask_to_park(now, self.park_after),
                 }
+                parked_ended |= has_ended(record);
                 if looks > 0
                     && let Some(due) = record.due(millis, &site)
                 {
@@ -279,11 +300,15 @@ impl Worker {
                     lasting::look(&self, record, due);
                 }
             }
+            if parked_ended {
+                self.close_parked(has_ended);
+            }
             if now.is_multiple_of(LOG_FLUSH) {
                 self.lines.flush();
                 self.audit.flush();
             }
             if now.is_multiple_of(POOL_SWEEP) {
+                self.look_at_memory();
                 site.sweep();
                 self.metrics.sessions_cached(site.gate.authn().len());
             }
@@ -325,7 +350,7 @@ impl Worker {
     /// Serves a connection in a task of its own.
     fn start<S>(self: &Rc<Self>, stream: S, peer: IpAddr, transport: Transport)
     where
-        S: AsyncRead + AsyncWrite + AsRawFd + Unpin + 'static,
+        S: Carrier + AsRawFd,
     {
         let worker = Rc::clone(self);
         tokio::task::spawn_local(contained(Arc::clone(&self.metrics), worker.serve(stream, peer, transport)));
@@ -334,28 +359,21 @@ impl Worker {
     /// The life of one connection, from its place among the allowed to its last tunnel.
     async fn serve<S>(self: Rc<Self>, mut stream: S, peer: IpAddr, transport: Transport)
     where
-        S: AsyncRead + AsyncWrite + AsRawFd + Unpin + 'static,
+        S: Carrier + AsRawFd,
     {
         let site = self.site();
         let Some((place, peer)) = self.admit(&mut stream, peer, transport, &site).await else { return };
         let record = self.record(&site, peer);
         drop(site);
-        let seat = Seat::take(&self, &record, place);
+        let seat = Seat::take(&self, record, place);
         if let Protocol::ExtAuthz(health) = &self.protocol {
             // On the heap, or every connection of the proxy would have room for it.
-            return Box::pin(ext_authz::serve(stream, &self, &record, health)).await;
+            return Box::pin(ext_authz::serve(stream, &self, &seat.record, health)).await;
         }
         match transport {
-            Transport::Plain => self.serve_http1(stream, &record).await,
-            Transport::Tls => Box::pin(self.serve_tls(stream, &record)).await,
+            Transport::Plain => self.serve_http1(Remains { stream, read: Vec::new() }, seat).await,
+            Transport::Tls => Box::pin(self.serve_tls(stream, seat)).await,
         }
-        drop(seat);
-    }
-
-    /// Has the sweep look after a request of its own, one of several on its connection.
-    pub fn enlist(self: &Rc<Self>, record: &Rc<Record>) -> Enlisted {
-        let key = self.connections.borrow_mut().insert(Rc::clone(record));
-        Enlisted { worker: Rc::clone(self), key }
     }
 
     /// For a connection that opens now, or a request that is one of several on its connection.
@@ -407,10 +425,20 @@ impl Worker {
 }
 
 /// Serves one connection, or a tunnel on one. A panic ends it, is counted, and goes no further.
-pub async fn contained(metrics: Arc<metrics::Worker>, serving: impl Future<Output = ()>) {
-    if AssertUnwindSafe(serving).catch_unwind().await.is_err() {
-        metrics.panic_caught();
-    }
+pub fn contained(
+    metrics: Arc<metrics::Worker>,
+    serving: impl Future<Output = ()>,
+) -> impl Future<Output = ()> {
+    // Not an async function, which would have room for what it serves twice.
+    AssertUnwindSafe(serving).catch_unwind().map(move |served| {
+        if served.is_err() {
+            metrics.panic_caught();
+        }
+    })
+}
+
+fn has_ended(record: &Record) -> bool {
+    record.is_parked() && record.end().is_some()
 }
 
 /// Whether an error of `accept` is about a connection that is gone already.
@@ -419,32 +447,6 @@ fn is_of_one_connection(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
     )
-}
-
-/// A connection's place in the worker's list, in the limits and in the metrics.
-struct Seat {
-    _listed: Enlisted,
-    _place: Place,
-    _open: metrics::OpenConnection,
-}
-
-impl Seat {
-    fn take(worker: &Rc<Worker>, record: &Rc<Record>, place: Place) -> Self {
-        let listed = worker.enlist(record);
-        Self { _listed: listed, _place: place, _open: worker.metrics.connection() }
-    }
-}
-
-/// A record that the sweep looks at.
-pub struct Enlisted {
-    worker: Rc<Worker>,
-    key: usize,
-}
-
-impl Drop for Enlisted {
-    fn drop(&mut self) {
-        self.worker.connections.borrow_mut().remove(self.key);
-    }
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ mod http2;
 mod keys;
 mod operation;
 mod outages;
+mod parking;
 mod permissions;
 mod pki;
 mod policies;

@@ -9,7 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, PoisonError, mpsc};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
@@ -83,6 +83,7 @@ pub(crate) struct Builder {
     layers: Vec<String>,
     seed: Option<String>,
     wait: bool,
+    parking_after: Option<Duration>,
 }
 
 impl Builder {
@@ -103,6 +104,12 @@ impl Builder {
     /// Does not wait until the gateway is ready.
     pub(crate) const fn without_waiting(mut self) -> Self {
         self.wait = false;
+        self
+    }
+
+    /// Parks connections that have been idle for so long, rather than for as long as the program does.
+    pub(crate) const fn parking_after(mut self, idle: Duration) -> Self {
+        self.parking_after = Some(idle);
         self
     }
 
@@ -132,7 +139,11 @@ impl Builder {
         let settings = places.write(&self.layers, 0);
         let loaded = config::load(&settings, std::iter::empty()).unwrap_or_else(|error| panic!("{error}"));
         let secrets = Mutex::new(vec![emulator.secret().to_owned()]);
-        let gateway = Gateway::start(App::bind(loaded).expect("ports are free"));
+        let mut app = App::bind(loaded).expect("ports are free");
+        if let Some(idle) = self.parking_after {
+            app = app.parking_after(idle);
+        }
+        let gateway = Gateway::start(app);
         let world = World {
             emulator,
             upstream,
@@ -259,7 +270,7 @@ impl World {
     }
 
     pub(crate) fn builder() -> Builder {
-        Builder { layers: Vec::new(), seed: None, wait: true }
+        Builder { layers: Vec::new(), seed: None, wait: true, parking_after: None }
     }
 
     /// One with these settings over the usual ones.
@@ -568,7 +579,7 @@ impl Raw {
 }
 
 /// Between two looks at a condition.
-const POLL: std::time::Duration = std::time::Duration::from_millis(3);
+const POLL: Duration = Duration::from_millis(3);
 
 /// Waits until something holds.
 pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool) {

@@ -4,13 +4,15 @@ use std::rc::Rc;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Worker;
+use super::seat::Seat;
 use crate::metrics::{ConnectionRefusal, Handshake};
 use crate::proxy::{Door, tunnel};
+use crate::server::connection::{self, Next, Remains};
+use crate::server::parking::{Carrier, Parkable};
 use crate::server::record::Record;
-use crate::server::{connection, http2, tls};
+use crate::server::{http2, tls};
 
 /// Bytes a connection buffers of a request at once, and of a response. What a client that stops
 /// reading can pin is a few of these (see ARCHITECTURE.md, Memory).
@@ -18,10 +20,8 @@ const BUFFER: usize = 32 * 1024;
 
 impl Worker {
     /// Shakes hands, and goes on in the protocol that was agreed on.
-    pub(super) async fn serve_tls<S>(self: &Rc<Self>, stream: S, record: &Rc<Record>)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + 'static,
-    {
+    pub(super) async fn serve_tls<S: Carrier>(self: Rc<Self>, stream: S, seat: Seat) {
+        let record = &seat.record;
         let Some(terms) = self.tls.borrow().clone() else { return };
         let shaken = terms.shake_hands(stream, record).await;
         drop(terms);
@@ -41,25 +41,65 @@ impl Worker {
         let is_http2 = secured.http2;
         record.secure(Rc::new(secured));
         if is_http2 {
-            Box::pin(http2::serve(stream, self, record)).await;
+            Box::pin(http2::serve(stream, &self, record)).await;
         } else {
-            self.serve_http1(stream, record).await;
+            self.serve_http1(Remains { stream, read: Vec::new() }, seat).await;
         }
     }
 
-    pub(super) async fn serve_http1<S>(self: &Rc<Self>, stream: S, record: &Rc<Record>)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + 'static,
-    {
-        let builder = builder(&self.site().config.server.limits);
+    /// Serves HTTP/1.1 until the connection ends, or waits without a task for what comes next.
+    pub(super) async fn serve_http1<S: Parkable>(self: Rc<Self>, mut from: Remains<S>, mut seat: Seat) {
+        loop {
+            seat.record.set_parking(self.parking());
+            let is_untouched = seat.record.is_new() && from.read.is_empty();
+            let first = match is_untouched {
+                true => connection::first_bytes(&from.stream, &seat.record).await,
+                false => None,
+            };
+            match first {
+                Some(true) => {}
+                Some(false) => return,
+                // On the heap, or whoever only waits would have room for it.
+                None => match Box::pin(self.converse(from, &seat.record)).await {
+                    Some(left) => from = left,
+                    None => return,
+                },
+            }
+            if from.read.is_empty() {
+                match self.park(from.stream, seat) {
+                    Ok(()) => return,
+                    Err(kept) => (from.stream, seat) = kept,
+                }
+            }
+        }
+    }
+
+    /// Lets hyper serve a connection. Returns one that is idle.
+    async fn converse<S: Parkable>(
+        self: &Rc<Self>,
+        from: Remains<S>,
+        record: &Rc<Record>,
+    ) -> Option<Remains<S>> {
+        let builder = {
+            let limits = &self.site().config.server.limits;
+            record.limit(limits.header_bytes, limits.headers);
+            builder(limits)
+        };
         let door = Rc::new(Door::new(Rc::clone(self), Rc::clone(record)));
         let service = service_fn(|request| Rc::clone(&door).serve(request));
         let refusal = |why| self.malformed(record, why);
         let clock = Rc::clone(&self.clock);
-        let remains = connection::serve(stream, Rc::clone(record), clock, &builder, service, refusal).await;
-        if let (Some(near), Some(far)) = (remains, record.take_tunnel()) {
-            let _upgraded = self.metrics.upgrade();
-            tunnel::run(near, far, Rc::clone(record), Rc::clone(&self.clock)).await;
+        let next = connection::serve(from, Rc::clone(record), clock, &builder, service, refusal).await;
+        match next {
+            Next::Over => None,
+            Next::Idle(left) => Some(left),
+            Next::Switched(near) => {
+                if let Some(far) = record.take_tunnel() {
+                    let _upgraded = self.metrics.upgrade();
+                    tunnel::run(near, far, Rc::clone(record), Rc::clone(&self.clock)).await;
+                }
+                None
+            }
         }
     }
 }
