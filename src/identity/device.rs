@@ -53,6 +53,6 @@ impl<'a> Device<'a> {
     /// Of the address at the sign-in, as Stytch names countries: `DE`.
     #[must_use]
     pub fn country(self) -> Option<&'a str> {
-        self.0.get(COUNTRY)?.as_str()
+        self.0.get(COUNTRY)?.as_str().filter(|country| !country.is_empty())
     }
 }

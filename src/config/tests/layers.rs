@@ -213,7 +213,7 @@ fn what_cannot_have_an_effect_is_told() {
     let notes = outcome(&[&text], &[]).unwrap().notes;
     let expected = [
         "signin.oauth_providers has no effect: \"oauth\" is not among signin.methods",
-        "stytch.public_token has no effect: neither \"oauth\" nor \"sso\" is on",
+        "stytch.public_token has no effect: neither \"oauth\" nor \"sso\" nor signin.device is on",
     ];
     assert_eq!(notes, expected);
 }

@@ -40,26 +40,6 @@ fn of_sign_in() {
             "custom_claims = { stytch_gateway_device = {} }",
             "signin.custom_claims.stytch_gateway_device: what Stytch says of the device stands there, where signin.device asks it",
         ),
-        (
-            "device.script = \"http://elements.stytch.com/telemetry.js\"",
-            "signin.device.script: must be https: what runs on the sign-in pages must come from whom it says",
-        ),
-        (
-            "device.script = \"/telemetry.js\"",
-            "signin.device.script: \"/telemetry.js\" is not a whole URL; it must begin with https://",
-        ),
-        (
-            "device.script = \"https://elements.stytch.com/telemetry.js#x\"",
-            "signin.device.script: \"https://elements.stytch.com/telemetry.js#x\" has a fragment, which is sent nowhere; remove it",
-        ),
-        (
-            "device.script = \"https://a.test/b.js\"\ndevice.submit = \"https://a;script-src.test/\"",
-            "signin.device.submit: \"https://a;script-src.test/\" names no host",
-        ),
-        (
-            "device.script = \"https://elements.stytch.com/telemetry.js\"",
-            "stytch.public_token: missing; signin.device.script tells Stytch by it which project it asks for",
-        ),
         ("session_duration = \"1m\"", "signin.session_duration: must be between 5m and 366d"),
         ("session_duration = \"367d\"", "signin.session_duration: must be between 5m and 366d"),
         ("session_duration = \"330s\"", "signin.session_duration: must be whole minutes"),
@@ -201,4 +181,33 @@ fn only_members_create_organizations() {
     let lines = "vertical = \"consumer\"\n[signin]\ncreate_organizations = true";
     let message = "signin.create_organizations: users have no organizations; remove it";
     assert_eq!(told("[stytch]", lines), [message]);
+}
+
+#[test]
+fn of_the_script_that_tells_devices_apart() {
+    let token = "public_token = \"public-token-test-1\"\n[signin]\n";
+    for (lines, message) in [
+        (
+            "device.script = \"http://elements.stytch.com/telemetry.js\"",
+            "signin.device.script: must be https: what runs on the sign-in pages must come from whom it says",
+        ),
+        (
+            "device.script = \"/telemetry.js\"",
+            "signin.device.script: \"/telemetry.js\" is not a whole URL; it must begin with https://",
+        ),
+        (
+            "device.script = \"https://elements.stytch.com/telemetry.js#x\"",
+            "signin.device.script: \"https://elements.stytch.com/telemetry.js#x\" has a fragment, which is sent nowhere; remove it",
+        ),
+        (
+            "device.script = \"https://a.test/b.js\"\ndevice.submit = \"https://a;script-src.test/\"",
+            "signin.device.submit: \"https://a;script-src.test/\" names no host",
+        ),
+    ] {
+        assert_eq!(told("[stytch]", &format!("{token}{lines}")), [message], "for {lines:?}");
+    }
+    let lines = "device.script = \"https://elements.stytch.com/telemetry.js\"";
+    let message =
+        "stytch.public_token: missing; signin.device.script tells Stytch by it which project it asks for";
+    assert_eq!(told("[signin]", lines), [message]);
 }
