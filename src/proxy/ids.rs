@@ -216,6 +216,19 @@ mod tests {
     }
 
     #[test]
+    fn a_mark_says_in_which_version_a_request_came() {
+        let via = Via::default();
+        for (version, expected) in
+            [(Version::HTTP_10, "1.0 "), (Version::HTTP_11, "1.1 "), (Version::HTTP_2, "2.0 ")]
+        {
+            let mut headers = HeaderMap::new();
+            via.add(version, &mut headers);
+            assert!(headers[header::VIA].to_str().unwrap().starts_with(expected), "{version:?}");
+            assert!(via.is_in(&headers));
+        }
+    }
+
+    #[test]
     fn a_loop_is_seen_and_another_gateway_is_none() {
         let (ours, other) = (Via::default(), Via::default());
         let mut headers = HeaderMap::new();

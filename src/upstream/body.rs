@@ -71,7 +71,10 @@ impl Body for Outgoing {
         if let Some(flow) = &streaming.flow {
             ready!(flow.poll_room(cx));
         }
-        let frame = match ready!(streaming.poll_inner(cx)?) {
+        if streaming.record.end() == Some(End::Abruptly) {
+            return Poll::Ready(Some(Err(Error::GivenUp)));
+        }
+        let frame = match ready!(streaming.poll_inner(cx)) {
             None => return Poll::Ready(None),
             Some(Err(error)) => {
                 streaming.record.body_broke();
@@ -92,15 +95,9 @@ impl Body for Outgoing {
 }
 
 impl Streaming {
-    /// The next of what the client sent, unless the request has ended. One that is cut short sends
-    /// nothing on while its last words are said.
-    fn poll_inner(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Result<Poll<Option<Result<Frame<Bytes>, hyper::Error>>>, Error> {
-        if self.record.end() == Some(End::Abruptly) {
-            return Err(Error::GivenUp);
-        }
+    /// The next of what the client sent. A request that is cut short sends nothing on while its last
+    /// words are said.
+    fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let next = match self.record.was_cut() {
             Some(_) => Poll::Pending,
             None => Pin::new(&mut self.inner).poll_frame(cx),
@@ -108,7 +105,7 @@ impl Streaming {
         if next.is_pending() {
             self.record.sent_on_by(cx);
         }
-        Ok(next)
+        next
     }
 
     fn pass(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, Error> {
