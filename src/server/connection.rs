@@ -197,3 +197,6 @@ pub async fn linger<S: AsyncRead + Unpin>(stream: &mut S) {
     };
     let _ = tokio::time::timeout(LINGER, drain).await;
 }
+
+#[cfg(test)]
+mod tests;
