@@ -165,8 +165,10 @@ impl<T> Lot<T> {
 
     /// Closes those of which this is true.
     pub fn close(&self, mut those: impl FnMut(&T) -> bool) {
-        let found = |(key, parked): (usize, &Box<(Parked, T)>)| those(&parked.1).then_some(key);
-        let keys: Vec<_> = self.parked.borrow().iter().filter_map(found).collect();
+        let parked = self.parked.borrow();
+        let found = parked.iter().filter_map(|(key, parked)| those(&parked.1).then_some(key));
+        let keys: Vec<_> = found.collect();
+        drop(parked);
         for key in keys {
             if let Some(mut taken) = self.take(key) {
                 taken.0.say_goodbye();
