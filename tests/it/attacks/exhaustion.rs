@@ -48,7 +48,7 @@ async fn n11_requests_of_all_kinds_are_counted_alike() {
             [("ana@acme.example", "acme"), ("ben@acme.example", "acme"), ("gil@globex.example", "globex")]
                 [number % 3];
         world.get(&format!("/{number}")).jwt(&world.session_of(email, organization)).send().await;
-        world.get("/").header("Authorization", &format!("Bearer {number}")).send().await;
+        world.get("/").header("Authorization", format!("Bearer {number}")).send().await;
     };
     let series = async || -> BTreeSet<String> {
         let text = world.admin("/metrics").await.expect(200).text();
