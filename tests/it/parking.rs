@@ -192,7 +192,7 @@ async fn what_is_under_way_is_left_alone() {
 #[tokio::test]
 async fn a_body_that_nobody_waited_for_is_no_request() {
     let world = World::builder().parking_after(Duration::from_secs(3600)).start().await;
-    let early = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_vec();
+    let early = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok".to_vec();
     world
         .upstream
         .on("/public/early", move |_| Answer::steps([Step::Send(early.clone()), Step::Hold]).early());
