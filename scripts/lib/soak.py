@@ -294,6 +294,8 @@ listen = "{admin}"
 [session]
 max_staleness = "2s"
 outage_grace = "10m"
+# Every look gives a session a new token; so many are remembered that memory is full before it is looked at.
+capacity = 1000
 
 [rate_limit]
 failures = "{generation}00000/min"
