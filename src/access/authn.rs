@@ -150,17 +150,6 @@ impl Authn {
         self.shared.policies.as_ref()
     }
 
-    /// Words remembered, for the gauge.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.known.borrow().len()
-    }
-
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Proves whose a request is. `now` is unix milliseconds.
     ///
     /// # Errors
@@ -369,14 +358,7 @@ impl Authn {
     /// DESIGN.md section 4, `outage_grace`: never past the end of the session, never after a change,
     /// never without the profile that a header needs.
     fn within_grace(&self, word: &Word, now: i64) -> bool {
-        let grace = clock::span(self.settings.outage_grace);
-        let staleness = clock::span(self.settings.max_staleness);
-        let recent_enough = if grace == 0 {
-            now < word.passes_until
-        } else {
-            now < word.heard_at.saturating_add(staleness).saturating_add(grace)
-        };
-        recent_enough
+        self.may_still_count(word, now)
             && word.is_alive(now)
             && self.is_latest(word)
             && (!self.waits_for_profile(word.kind) || word.identity.profile.is_some())

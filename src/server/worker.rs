@@ -51,6 +51,8 @@ const FIRST_WORDS: Ticks = 10;
 const GOODBYE: Cut = Cut { why: StreamEnd::Drained, code: None, reason: "the gateway stops" };
 /// Sweeps between two looks at idle upstream connections.
 const POOL_SWEEP: Ticks = 10;
+/// Sweeps between two looks at what is remembered of credentials: a look at 100 000 takes some milliseconds.
+const MEMORY_SWEEP: Ticks = 600;
 /// Sweeps between two hand-overs of log lines.
 const LOG_FLUSH: Ticks = 2;
 
@@ -310,6 +312,9 @@ impl Worker {
             if now.is_multiple_of(POOL_SWEEP) {
                 self.look_at_memory();
                 site.sweep();
+                if now.is_multiple_of(MEMORY_SWEEP) {
+                    site.gate.authn().forget_old(millis);
+                }
                 self.metrics.sessions_cached(site.gate.authn().len());
             }
         }

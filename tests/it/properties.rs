@@ -273,6 +273,36 @@ fn head(session: &Session) -> impl Strategy<Value = Head> + use<> {
     })
 }
 
+#[test]
+fn what_counts_for_nobody_any_more_is_forgotten() {
+    let runtime = runtime();
+    let world = runtime.block_on(World::with("[session]\nmax_staleness = \"1m\"\noutage_grace = \"10m\""));
+    let settings = [0, 1].map(|layer| world.directory().join(format!("{layer}.toml")));
+    let config =
+        config::load(&settings, std::iter::empty()).expect("settings that were loaded before").config;
+    let local = LocalSet::new();
+    let gate = local.block_on(&runtime, async { gate(&config) });
+    let now = stytch_gateway::clock::unix_millis();
+    let bearer = format!("Bearer {}", world.session().session_token);
+    let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::try_from(bearer).unwrap())]);
+    let asked = RequestHead {
+        method: &Method::GET,
+        host: "app.test",
+        path: "/x",
+        encoded_slash: false,
+        query: None,
+        headers: &headers,
+        client: IpAddr::from([127, 0, 0, 1]),
+        received_at: now,
+    };
+    assert!(local.block_on(&runtime, gate.decide(&asked)).is_ok());
+    // A minute, an outage, and what is kept on.
+    for (minutes, kept) in [(0, 1), (11, 1), (25, 1), (27, 0)] {
+        gate.authn().forget_old(now + minutes * 60_000);
+        assert_eq!(gate.authn().len(), kept, "after {minutes} minutes");
+    }
+}
+
 /// No input makes the decision panic, and none without a good credential is a pass on a route
 /// that asks for one.
 #[test]
