@@ -39,8 +39,6 @@ pub mod signals;
 mod workers;
 
 const COMMANDS: usize = 8;
-/// What readiness waits for until requests are served.
-const WORKERS: &str = "workers";
 /// How long before the end of a drain WebSockets are told goodbye.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long the access log may take to write what is left.
@@ -126,7 +124,7 @@ impl App {
         let tls_addresses =
             tls.map(|listen| open("server.tls.listen", listen, Transport::Tls)).collect::<Result<_, _>>()?;
         let at = loaded.config.admin.listen;
-        let bound = sources.tcp(at, 1).and_then(|(sockets, address)| Admin::on(sockets, address));
+        let bound = sources.tcp(at, 1, true).and_then(|(sockets, address)| Admin::on(sockets, address));
         let admin = bound.map_err(|source| StartError::Listen {
             setting: "admin.listen",
             address: at.to_string(),
@@ -147,7 +145,7 @@ impl App {
         }
         let metrics = Metrics::new(server.workers + usize::from(ext_authz.is_some()));
         let readiness = Readiness::new();
-        let starting = readiness.wait_for(WORKERS);
+        let starting = readiness.wait_for(workers::PART);
         Ok(Self {
             loaded,
             sockets,
@@ -238,14 +236,15 @@ impl App {
             via: Arc::clone(&via),
             gauge: Arc::clone(&gauge),
             park_after: self.park_after,
-            readiness: None,
+            readiness: self.readiness.clone(),
+            takes_over: config.server.reuse_port,
+            answers_envoy: false,
         };
         let mut addresses = self.addresses;
         addresses.extend(self.tls_addresses.iter().map(|address| format!("https {address}")));
         let (ext_authz, address) = self.ext_authz.unzip();
         addresses.extend(address.map(|address| format!("ext_authz {address}")));
-        let workers =
-            workers::start(self.sockets, ext_authz, &self.readiness, starting).map_err(StartError::Thread)?;
+        let workers = workers::start(self.sockets, ext_authz, starting).map_err(StartError::Thread)?;
         drop(receiver);
         self.starting.done();
         let status = Arc::new(admin::Status::new(Arc::clone(&self.metrics), self.readiness.clone()));

@@ -85,6 +85,14 @@ impl Readiness {
         // The sender lives as long as `self`, so this cannot fail.
         drop(changes.wait_for(State::is_ready).await);
     }
+
+    /// Returns when nothing is pending but this part.
+    pub async fn ready_but(&self, part: &'static str) {
+        let mut changes = self.state.subscribe();
+        let is_ready =
+            |state: &State| !state.draining && state.pending.keys().all(|pending| *pending == part);
+        drop(changes.wait_for(is_ready).await);
+    }
 }
 
 /// Stands for one part that is not ready yet.

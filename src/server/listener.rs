@@ -17,7 +17,8 @@ const BACKLOG: i32 = 4096;
 /// How long a peer may not acknowledge what it is sent.
 const GONE_AFTER: Duration = Duration::from_secs(60);
 
-/// A bound socket that no runtime drives yet.
+/// A bound socket that no runtime drives yet. One at a shared address does not listen before it is
+/// driven: until then, the other process has all connections.
 #[derive(Debug)]
 pub enum Bound {
     Tcp(std::net::TcpListener),
@@ -51,7 +52,7 @@ impl Sources {
     pub fn bind(&mut self, listen: &Listen, workers: usize) -> io::Result<(Vec<Bound>, String)> {
         match listen {
             Listen::Tcp(address) => {
-                let (sockets, address) = self.tcp(*address, workers)?;
+                let (sockets, address) = self.tcp(*address, workers, !self.shared)?;
                 Ok((sockets.into_iter().map(Bound::Tcp).collect(), address.to_string()))
             }
             Listen::Unix(path) => {
@@ -67,7 +68,7 @@ impl Sources {
         }
     }
 
-    /// The same for an address of TCP.
+    /// The same for an address of TCP, listening already or not.
     ///
     /// # Errors
     /// As [`Self::bind`].
@@ -75,6 +76,7 @@ impl Sources {
         &mut self,
         address: SocketAddr,
         workers: usize,
+        listens: bool,
     ) -> io::Result<(Vec<std::net::TcpListener>, SocketAddr)> {
         if let Some(socket) = self.inherited.tcp(address) {
             prepare(SockRef::from(&socket))?;
@@ -82,7 +84,7 @@ impl Sources {
             return Ok((sockets?, address));
         }
         // Alone first: with SO_REUSEPORT a second gateway would share the port unnoticed.
-        let first = tcp(address, self.shared)?;
+        let first = tcp(address, self.shared, listens)?;
         let address = first.local_addr()?;
         if workers == 1 {
             return Ok((vec![first], address));
@@ -94,19 +96,21 @@ impl Sources {
             drop(first);
         }
         while sockets.len() < workers {
-            sockets.push(tcp(address, true)?);
+            sockets.push(tcp(address, true, listens)?);
         }
         Ok((sockets, address))
     }
 }
 
-fn tcp(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener> {
+fn tcp(address: SocketAddr, shared: bool, listens: bool) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;
     prepare(SockRef::from(&socket))?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
+    if listens {
+        socket.listen(BACKLOG)?;
+    }
     Ok(socket.into())
 }
 
@@ -144,10 +148,16 @@ impl Bound {
     /// Hands the socket to the runtime this is called in.
     ///
     /// # Errors
-    /// When the runtime cannot take it.
+    /// When the runtime cannot take it, or it cannot listen.
     pub fn drive(self) -> io::Result<Listener> {
         match self {
-            Self::Tcp(socket) => TcpListener::from_std(socket).map(Listener::Tcp),
+            Self::Tcp(socket) => {
+                let reference = SockRef::from(&socket);
+                if !reference.is_listener()? {
+                    reference.listen(BACKLOG)?;
+                }
+                TcpListener::from_std(socket).map(Listener::Tcp)
+            }
             Self::Unix(socket) => UnixListener::from_std(socket).map(Listener::Unix),
         }
     }
@@ -193,7 +203,7 @@ mod tests {
     #[tokio::test]
     async fn connections_have_from_their_listener_when_a_peer_counts_as_gone() {
         let mut sources = Sources { inherited: Inherited::default(), shared: false };
-        let (sockets, address) = sources.tcp(([127, 0, 0, 1], 0).into(), 2).unwrap();
+        let (sockets, address) = sources.tcp(([127, 0, 0, 1], 0).into(), 2, true).unwrap();
         let _client = std::net::TcpStream::connect(address).unwrap();
         let accepted = sockets.iter().find_map(|socket| socket.accept().ok()).unwrap().0;
         let accepted = SockRef::from(&accepted);
@@ -206,8 +216,8 @@ mod tests {
         let sources = |shared| Sources { inherited: Inherited::default(), shared };
         for (first, second, workers) in [(true, true, 2), (true, true, 1), (false, true, 2), (true, false, 1)]
         {
-            let (_held, address) = sources(first).tcp(([127, 0, 0, 1], 0).into(), workers).unwrap();
-            let taken = sources(second).tcp(address, workers);
+            let (_held, address) = sources(first).tcp(([127, 0, 0, 1], 0).into(), workers, true).unwrap();
+            let taken = sources(second).tcp(address, workers, true);
             // Several workers of one gateway share its port, which a second must be kept from.
             let joins = second && (first || workers > 1);
             assert_eq!(taken.is_ok(), joins, "{first} {second} {workers}");
@@ -217,7 +227,7 @@ mod tests {
     #[tokio::test]
     async fn closing_loses_nobody_who_has_connected() {
         let mut sources = Sources { inherited: Inherited::default(), shared: false };
-        let (mut sockets, address) = sources.tcp(([127, 0, 0, 1], 0).into(), 1).unwrap();
+        let (mut sockets, address) = sources.tcp(([127, 0, 0, 1], 0).into(), 1, true).unwrap();
         let clients: Vec<_> = (0..20).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
         let listener = Bound::Tcp(sockets.pop().unwrap()).drive().unwrap();
         let mut taken = Vec::new();

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use stytch_emulator::Fault;
 
 use crate::client::Connection;
 use crate::echo::{Answer, Step};
@@ -223,6 +224,34 @@ async fn one_gateway_takes_over_from_another_and_no_request_fails() {
         old = new;
     }
     assert_eq!(load.end().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn who_takes_over_takes_nothing_before_it_is_ready() {
+    let site = Site::new().await;
+    let first = site.write("first.toml", &site.settings(""));
+    let shared = site.write("shared.toml", SHARED);
+    let gateway = || {
+        let mut command = program(["run", "-c"]);
+        command.arg(&first).arg("-c").arg(&shared);
+        command
+    };
+    let old = Program::spawn(&mut gateway()).await;
+    let keys = "/v1/b2b/sessions/jwks/";
+    site.emulator.fault(Fault { status: Some(503), ..Fault::on(keys) });
+    let asked = site.emulator.requests(keys).len();
+    let more = site.write("more.toml", &format!("[server]\nlisten = \"{}\"", old.address));
+    let mut new = gateway().arg("-c").arg(&more).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    until("it asks for keys", async || site.emulator.requests(keys).len() > asked).await;
+    let jwt = site.emulator.session("ana@acme.example").organization("acme").mint().session_jwt;
+    for _ in 0..40 {
+        let get = format!("GET /x HTTP/1.1\r\nHost: app.test\r\nAuthorization: Bearer {jwt}\r\n\r\n");
+        let mut connection = Connection::to(old.address).await;
+        connection.send(get).await;
+        connection.response().await.unwrap().expect(200);
+    }
+    new.kill().unwrap();
+    new.wait().unwrap();
 }
 
 #[tokio::test]
