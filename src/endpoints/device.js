@@ -45,8 +45,11 @@
     const value = await id();
     waiting.delete(form);
     if (typeof value === "string") put(form, value);
-    asked.add(form);
-    form.requestSubmit(submitter);
+    // In a task of its own: while the event is still under way, a form is not submitted again.
+    setTimeout(() => {
+      asked.add(form);
+      form.requestSubmit(submitter);
+    });
   });
 
   id();
