@@ -12,7 +12,7 @@ use std::cell::RefCell;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_util::FutureExt as _;
 use rustix::buffer::spare_capacity;
@@ -21,7 +21,7 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use slab::Slab;
 use socket2::SockRef;
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Interest};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::unconstrained;
 use tokio_rustls::server::TlsStream;
@@ -192,12 +192,10 @@ impl Parked {
         match self {
             Self::TlsOverTcp(stream) => read_some(stream),
             Self::TlsOverUnix(stream) => read_some(stream),
-            Self::Tcp(_) | Self::Unix(_) if may_be_the_end => {
-                match SockRef::from(&self.socket()).peek(&mut [MaybeUninit::uninit()]) {
-                    Ok(1..) => Heard::Bytes(Vec::new()),
-                    Ok(0) | Err(_) => Heard::End,
-                }
-            }
+            Self::Tcp(_) | Self::Unix(_) if may_be_the_end => match peek(&self.socket()) {
+                Ok(1..) => Heard::Bytes(Vec::new()),
+                Ok(0) | Err(_) => Heard::End,
+            },
             Self::Tcp(_) | Self::Unix(_) => Heard::Bytes(Vec::new()),
         }
     }
@@ -210,6 +208,11 @@ impl Parked {
             Self::TlsOverUnix(stream) => unconstrained(stream.shutdown()).now_or_never(),
         };
     }
+}
+
+/// Whether a byte is there: none is the end.
+fn peek(socket: &impl AsFd) -> io::Result<usize> {
+    SockRef::from(socket).peek(&mut [MaybeUninit::uninit()])
 }
 
 /// Whether there is anything for HTTP in what came: much of TLS is not.
@@ -232,7 +235,14 @@ impl Parkable for TcpStream {
     }
 
     fn poll_heard(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.poll_read_ready(cx).map(drop)
+        // The runtime takes a new socket for readable until somebody has tried.
+        while ready!(self.poll_read_ready(cx)).is_ok() {
+            match self.try_io(Interest::READABLE, || peek(self)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                _ => break,
+            }
+        }
+        Poll::Ready(())
     }
 
     fn is_empty(&self) -> bool {
@@ -250,7 +260,14 @@ impl Parkable for UnixStream {
     }
 
     fn poll_heard(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.poll_read_ready(cx).map(drop)
+        // The runtime takes a new socket for readable until somebody has tried.
+        while ready!(self.poll_read_ready(cx)).is_ok() {
+            match self.try_io(Interest::READABLE, || peek(self)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                _ => break,
+            }
+        }
+        Poll::Ready(())
     }
 
     fn is_empty(&self) -> bool {

@@ -136,3 +136,18 @@ async fn some_are_closed() {
     third.write_all(b"x").await.unwrap();
     assert_eq!(woken(&lot).await[0].beside, 3);
 }
+
+#[tokio::test]
+async fn nothing_is_heard_before_something_comes() {
+    let (mut far, near) = pair().await;
+    let (mut far_unix, near_unix) = UnixStream::pair().unwrap();
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    assert!(near.poll_heard(&mut cx).is_pending() && near_unix.poll_heard(&mut cx).is_pending());
+    far.write_all(b"x").await.unwrap();
+    far_unix.shutdown().await.unwrap();
+    let heard = async {
+        std::future::poll_fn(|cx| near.poll_heard(cx)).await;
+        std::future::poll_fn(|cx| near_unix.poll_heard(cx)).await;
+    };
+    tokio::time::timeout(PATIENCE, heard).await.expect("both are heard");
+}
