@@ -216,7 +216,7 @@ impl App {
             .map_err(StartError::AccessLog)?;
         let audit_log = AuditLog::start(&config.telemetry.audit_log, Arc::clone(&self.metrics))
             .map_err(StartError::AuditLog)?;
-        let mut control = Control::new(Arc::clone(&self.metrics), self.readiness.clone(), &config)?;
+        let mut control = Control::new(Arc::clone(&self.metrics), self.readiness.clone(), &config);
         let shared = control.connect(&config)?;
         let signin = control.sign_in(&config)?;
         let fleet = control.look_after_upstreams(&config);

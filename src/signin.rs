@@ -10,7 +10,7 @@ use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -93,22 +93,30 @@ pub struct Lasting {
     sent: Buckets<u64>,
     tried: Buckets<u64>,
     hasher: RandomState,
-    /// For configurations without a key of their own.
-    sealer: Arc<Sealer>,
+    /// For configurations without a key of their own. Made for the first of them: the first randomness
+    /// takes longer than all the rest of a start.
+    sealer: OnceLock<Arc<Sealer>>,
 }
 
 impl Lasting {
-    /// # Errors
-    /// When there is no randomness to be had.
-    pub fn new(limits: &RateLimit) -> Result<Self, aws_lc_rs::error::Unspecified> {
-        Ok(Self {
+    #[must_use]
+    pub fn new(limits: &RateLimit) -> Self {
+        Self {
             taken: state::Taken::default(),
             addresses: Buckets::new(limits.sign_in, limits.burst),
             sent: Buckets::new(Some(SENT_TO_ONE), None),
             tried: Buckets::new(Some(TRIED_FOR_ONE), None),
             hasher: RandomState::new(),
-            sealer: Arc::new(Sealer::new(None)?),
-        })
+            sealer: OnceLock::new(),
+        }
+    }
+
+    fn sealer(&self) -> Result<Arc<Sealer>, aws_lc_rs::error::Unspecified> {
+        if let Some(sealer) = self.sealer.get() {
+            return Ok(Arc::clone(sealer));
+        }
+        let made = Arc::new(Sealer::new(None)?);
+        Ok(Arc::clone(self.sealer.get_or_init(|| made)))
     }
 
     /// Takes over changed limits.
@@ -143,7 +151,7 @@ impl Common {
         }
         let sealer = match &signin.state_key {
             Some(key) => Arc::new(Sealer::new(Some(key))?),
-            None => Arc::clone(&lasting.sealer),
+            None => lasting.sealer()?,
         };
         let mut claims = signin.custom_claims.clone();
         if signin.device.is_some() {

@@ -86,25 +86,19 @@ impl Connected {
 }
 
 impl Control {
-    /// # Errors
-    /// When there is no randomness.
-    pub(crate) fn new(
-        metrics: Arc<Metrics>,
-        readiness: Readiness,
-        config: &Config,
-    ) -> Result<Self, aws_lc_rs::error::Unspecified> {
-        Ok(Self {
+    pub(crate) fn new(metrics: Arc<Metrics>, readiness: Readiness, config: &Config) -> Self {
+        Self {
             metrics,
             readiness,
             limiter: Arc::new(Limiter::new(&config.rate_limit)),
             registry: Arc::default(),
             changes: Arc::default(),
-            signin: Arc::new(signin::Lasting::new(&config.rate_limit)?),
+            signin: Arc::new(signin::Lasting::new(&config.rate_limit)),
             tickets: Tickets::default(),
             connected: None,
             fleet: Arc::new([]),
             scheduled: true,
-        })
+        }
     }
 
     /// For one request rather than a gateway: nothing is asked of Stytch unless it is needed.

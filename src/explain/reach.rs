@@ -45,7 +45,7 @@ pub(super) fn connect(mut config: Config, offline: bool) -> Result<Connected, St
     config.server.workers = 1;
     let config = Arc::new(config);
     let metrics = Metrics::new(1);
-    let mut control = Control::new(Arc::clone(&metrics), Readiness::new(), &config)?.on_demand();
+    let mut control = Control::new(Arc::clone(&metrics), Readiness::new(), &config).on_demand();
     let mut shared = control.connect(&config)?;
     let unasked = Unasked::default();
     if offline {
