@@ -185,6 +185,14 @@ def wait_for(address, process, folder):
     sys.exit((folder / "output").read_text(errors="replace") + f"\nnothing listens on {address}")
 
 
+def certify(folder):
+    """A certificate for this machine: `tls.crt` and `tls.key`."""
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+         "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+         "-keyout", folder / "tls.key", "-out", folder / "tls.crt"], check=True, capture_output=True)
+
+
 def get(address, path, **headers):
     request = urllib.request.Request(f"http://{address}{path}", headers=headers)
     try:

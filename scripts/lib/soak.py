@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 
-from rig import Processes, Project, free_address, wait_for
+from rig import Processes, Project, certify, free_address, wait_for
 from soak_clients import CLIENTS, Client, Unexpected
 
 ANY_CORE = f"0-{os.cpu_count() - 1}"
@@ -247,13 +247,6 @@ class Soak:
 
 
 WHO = {"email": "ana@acme.example", "organization": "acme"}
-
-
-def certify(folder):
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-         "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
-         "-keyout", folder / "tls.key", "-out", folder / "tls.crt"], check=True, capture_output=True)
 
 
 def tls_context():

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 
-from rig import BODY, ROTATE, Processes, Project, free_address, get, nginx, wait_for
+from rig import BODY, ROTATE, Processes, Project, certify, free_address, get, nginx, wait_for
 
 # Which core does what does not matter: nothing is measured.
 ANY_CORE = "0-1"
@@ -71,14 +71,10 @@ def train(folder, processes, options):
 class Gateway:
     def __init__(self, folder, processes, binary, project, upstream):
         self.address, self.tls, self.processes = free_address(), free_address(), processes
-        key, certificate = folder / "tls.key", folder / "tls.crt"
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-             "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
-             "-keyout", key, "-out", certificate], check=True, capture_output=True)
+        certify(folder)
         self.config = folder / "gateway.toml"
         self.config.write_text(CONFIG.format(
-            project=project, address=self.address, tls=self.tls, key=key, certificate=certificate,
+            project=project, address=self.address, tls=self.tls, folder=folder,
             admin=free_address(), log=folder / "access.log", app=upstream[0], local=upstream[1]))
         self.process = processes.start([binary, "run", "-c", self.config], ANY_CORE, folder)
         wait_for(self.address, self.process, folder)
@@ -170,7 +166,7 @@ api_url = "{project.api}"
 listen = "{address}"
 workers = 1
 trusted_proxies = []
-tls = {{ listen = "{tls}", cert = "{certificate}", key = "{key}" }}
+tls = {{ listen = "{tls}", cert = "{folder}/tls.crt", key = "{folder}/tls.key" }}
 
 [admin]
 listen = "{admin}"

@@ -230,20 +230,27 @@ fn read_some<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut TlsStream<S>) -> He
     }
 }
 
+/// The runtime takes a new socket for readable until somebody has tried.
+fn tried<T>(
+    mut poll_ready: impl FnMut() -> Poll<io::Result<()>>,
+    look: impl Fn() -> io::Result<T>,
+) -> Poll<()> {
+    while ready!(poll_ready()).is_ok() {
+        match look() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            _ => break,
+        }
+    }
+    Poll::Ready(())
+}
+
 impl Parkable for TcpStream {
     fn socket(&self) -> BorrowedFd<'_> {
         self.as_fd()
     }
 
     fn poll_heard(&self, cx: &mut Context<'_>) -> Poll<()> {
-        // The runtime takes a new socket for readable until somebody has tried.
-        while ready!(self.poll_read_ready(cx)).is_ok() {
-            match self.try_io(Interest::READABLE, || peek(self)) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                _ => break,
-            }
-        }
-        Poll::Ready(())
+        tried(|| self.poll_read_ready(cx), || self.try_io(Interest::READABLE, || peek(self)))
     }
 
     fn is_empty(&self) -> bool {
@@ -261,14 +268,7 @@ impl Parkable for UnixStream {
     }
 
     fn poll_heard(&self, cx: &mut Context<'_>) -> Poll<()> {
-        // The runtime takes a new socket for readable until somebody has tried.
-        while ready!(self.poll_read_ready(cx)).is_ok() {
-            match self.try_io(Interest::READABLE, || peek(self)) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                _ => break,
-            }
-        }
-        Poll::Ready(())
+        tried(|| self.poll_read_ready(cx), || self.try_io(Interest::READABLE, || peek(self)))
     }
 
     fn is_empty(&self) -> bool {
