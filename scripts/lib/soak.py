@@ -166,10 +166,20 @@ class Soak:
             await asyncio.to_thread(self.project.ask, "/emulator/faults", [fault], "PUT")
             await asyncio.sleep(random.uniform(2, 8))
             await asyncio.to_thread(self.project.ask, "/emulator/faults", None, "DELETE")
-            # It is asked again within the pause that failures make.
-            await asyncio.sleep(6)
+            await self.is_asked_again()
         finally:
             self.stytch_answers.set()
+
+    async def is_asked_again(self):
+        """After 429 the gateway leaves Stytch alone for a while, the longer the oftener it was told."""
+        deadline = time.monotonic() + 90
+        while time.monotonic() < deadline:
+            session = await asyncio.to_thread(self.project.ask, "/emulator/sessions", WHO)
+            answer = await fetch(self.address, "/page/1", f"Authorization: Bearer {session['session_token']}\r\n")
+            if answer.split()[1] == "200":
+                return
+            await asyncio.sleep(0.5)
+        raise Unexpected("Stytch is not asked again")
 
     async def rotate_keys(self):
         await asyncio.to_thread(self.project.ask, "/emulator/keys/rotate", {})
@@ -255,10 +265,10 @@ def tls_context():
     return context
 
 
-async def fetch(address, path):
+async def fetch(address, path, headers=""):
     host, _, port = address.partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n".encode())
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: {address}\r\n{headers}Connection: close\r\n\r\n".encode())
     text = (await asyncio.wait_for(reader.read(), 20)).decode()
     writer.close()
     return text
