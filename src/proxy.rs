@@ -35,8 +35,9 @@ use crate::server::record::{BodyState, Record};
 use crate::server::worker::Worker;
 use crate::signin::redirect::Whither;
 use crate::site::Site;
+use crate::upstream::answer::Answer;
 use crate::upstream::body::Outgoing;
-use crate::upstream::{self, Failure, Order};
+use crate::upstream::{Failure, Order};
 
 pub mod cookies;
 pub mod hop;
@@ -295,8 +296,8 @@ impl Door {
         };
         let answered = upstream.send(&order, outgoing, &outbound).await;
         let form = || Form::of(&inbound.method, &inbound.headers);
-        let (mut response, lease) = match answered {
-            Ok(answered) => answered,
+        let mut response = match answered {
+            Ok(response) => response,
             Err(failure) => return self.broken(&failure, passage, form()),
         };
         passage.exchange.upstream_answered();
@@ -304,23 +305,25 @@ impl Door {
             Ok(switched) => switched,
             Err(rejection) => return passage.fail(&rejection, form()),
         };
-        let bound = bound || hop::binds_connection(response.headers(), header::WWW_AUTHENTICATE);
-        let lease = if bound { lease.once() } else { lease };
+        if bound || hop::binds_connection(response.headers(), header::WWW_AUTHENTICATE) {
+            response.body_mut().once();
+        }
         take_in(&mut response, &site, grant);
         passage.exchange.answers(response.status());
         let Some(switched) = switched else {
             let call = if is_bodiless { None } else { Dialect::of(&inbound.headers) };
             let words = call.and_then(|call| LastWords::of(call, inbound.version, response.headers()));
-            return response.map(|body| Reply::pass_on(body, lease, passage.exchange, words));
+            return response.map(|body| Reply::pass_on(body, passage.exchange, words));
         };
         switched.confirm(response.headers_mut());
-        let Some(remains) = lease.into_remains().await else {
+        let (head, body) = response.into_parts();
+        let Some(remains) = body.into_remains() else {
             let gone = Rejection::new(Code::UpstreamProtocol, "the connection was gone after the switch");
             return passage.fail(&gone, form());
         };
         let websocket = switched.is_websocket();
         self.record.upgrade(tunnel::Far { remains, exchange: passage.exchange, websocket });
-        response.map(|_| Reply::switch())
+        Response::from_parts(head, Reply::switch())
     }
 
     /// The answer to a request that was let pass, and that the upstream gave none to.
@@ -362,10 +365,10 @@ impl Door {
             Failure::DeadLink | Failure::Unprocessed(_) => {
                 (Code::UpstreamUnreachable, "the pooled connection was closed")
             }
-            Failure::Silent(error) | Failure::Exchange(error) if upstream::is_malformed(error) => {
+            Failure::Silent(error) | Failure::Exchange(error) if error.is_malformed() => {
                 (Code::UpstreamProtocol, "the upstream's response is malformed")
             }
-            Failure::Silent(error) | Failure::Exchange(error) if error.is_incomplete_message() => {
+            Failure::Silent(error) | Failure::Exchange(error) if error.is_incomplete() => {
                 (Code::UpstreamProtocol, "the upstream closed the connection without a response")
             }
             Failure::Silent(_) | Failure::Exchange(_) => {
@@ -415,7 +418,7 @@ impl Onward<'_> {
 ///
 /// # Errors
 /// `upstream_protocol`: nobody asked for the switch, or it cannot be told where the response ends.
-fn switches(response: &Response<Incoming>, wanted: Option<Wanted>) -> Result<Option<Wanted>, Rejection> {
+fn switches(response: &Response<Answer>, wanted: Option<Wanted>) -> Result<Option<Wanted>, Rejection> {
     let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let is_handshake = wanted.as_ref().is_some_and(Wanted::is_handshake);
     let switched = wanted.filter(|wanted| switching && wanted.is_granted(response.headers()));
@@ -436,7 +439,7 @@ fn switches(response: &Response<Incoming>, wanted: Option<Wanted>) -> Result<Opt
 }
 
 /// What is taken from and given to a response's headers on the way.
-fn take_in(response: &mut Response<Incoming>, site: &Site, grant: &Grant) {
+fn take_in(response: &mut Response<Answer>, site: &Site, grant: &Grant) {
     let session = &site.config.session;
     *response.version_mut() = Version::HTTP_11;
     let headers = response.headers_mut();

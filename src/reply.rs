@@ -10,13 +10,14 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 
 use crate::access::rejection::{Code, Rejection, StepUp};
 use crate::exchange::Exchange;
 use crate::proxy::hop;
 use crate::server::framing::Malformed;
-use crate::upstream::Lease;
+use crate::upstream;
+use crate::upstream::answer::Answer;
 
 mod grpc;
 mod page;
@@ -38,23 +39,17 @@ pub struct Reply {
 
 enum Content {
     Own(Bytes),
-    Upstream { body: Incoming, lease: Option<Lease>, last_words: Option<Box<LastWords>> },
+    Upstream { body: Answer, last_words: Option<Box<LastWords>> },
 }
 
 impl Reply {
-    /// An upstream's answer; its connection is free again when the body was read to the end. Where
-    /// there are last words, they end it when it is cut short.
+    /// An upstream's answer. Where there are last words, they end it when it is cut short.
     #[must_use]
-    pub fn pass_on(
-        body: Incoming,
-        lease: Lease,
-        exchange: Box<Exchange>,
-        last_words: Option<Box<LastWords>>,
-    ) -> Self {
+    pub fn pass_on(body: Answer, exchange: Box<Exchange>, last_words: Option<Box<LastWords>>) -> Self {
         if last_words.is_some() {
             exchange.arrival.record.may_say_why();
         }
-        Self { content: Content::Upstream { body, lease: Some(lease), last_words }, exchange: Some(exchange) }
+        Self { content: Content::Upstream { body, last_words }, exchange: Some(exchange) }
     }
 
     /// The head of a switch of protocols; the exchange goes on in the tunnel.
@@ -72,12 +67,12 @@ impl Reply {
 
 impl Body for Reply {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = upstream::Error;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, upstream::Error>>> {
         let Self { content, exchange } = self.get_mut();
         if let Some(last) = last_words(content, exchange.as_deref()) {
             // What the upstream has still to say is heard by nobody.
@@ -87,24 +82,15 @@ impl Body for Reply {
         let frame = match content {
             Content::Own(bytes) if bytes.is_empty() => return Poll::Ready(None),
             Content::Own(bytes) => Frame::data(std::mem::take(bytes)),
-            Content::Upstream { body, lease, last_words } => match ready!(Pin::new(body).poll_frame(cx)) {
+            Content::Upstream { body, last_words } => match ready!(Pin::new(body).poll_frame(cx)) {
                 Some(Ok(frame)) => match last_words {
                     Some(words) => {
                         followed(passed_on(frame, exchange.as_deref()), words, exchange.as_deref())
                     }
                     None => passed_on(frame, exchange.as_deref()),
                 },
-                Some(Err(error)) => {
-                    *lease = None;
-                    return Poll::Ready(Some(Err(error)));
-                }
-                None => {
-                    // A chunked body does not know of its end before it was asked for more.
-                    if let Some(lease) = lease.take() {
-                        lease.release();
-                    }
-                    return Poll::Ready(None);
-                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
             },
         };
         if let (Some(exchange), Some(data)) = (exchange, frame.data_ref()) {
@@ -124,17 +110,6 @@ impl Body for Reply {
         match &self.content {
             Content::Own(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Content::Upstream { body, .. } => body.size_hint(),
-        }
-    }
-}
-
-impl Drop for Reply {
-    fn drop(&mut self) {
-        if let Content::Upstream { body, lease, .. } = &mut self.content
-            && body.is_end_stream()
-            && let Some(lease) = lease.take()
-        {
-            lease.release();
         }
     }
 }

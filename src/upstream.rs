@@ -6,30 +6,29 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
 use tokio::task::AbortHandle;
 
+use self::answer::Answer;
 use self::balance::Balancer;
 use self::body::Outgoing;
 use self::budget::Budget;
 use self::cluster::Cluster;
 use self::connect::Way;
-use self::failure::{gave_no_answer, was_not_processed};
 use self::form::for_http2;
-use self::pool::{Endpoint, InFlight, Link, Multiplexed, Stream};
+use self::pool::{Endpoint, InFlight, Lease, Link, Multiplexed, Stream};
 use self::room::{Place, Queue};
 use crate::clock::{self, CoarseClock};
 use crate::config::{self, UpstreamTimeouts};
 use crate::metrics::{ConnectionState, UpstreamOutcome, UpstreamWorker};
 use crate::server::record::{BodyState, Record};
 
+pub mod answer;
 mod balance;
 pub mod body;
 mod budget;
@@ -37,24 +36,24 @@ pub mod cluster;
 mod connect;
 mod failure;
 mod form;
-mod head;
 pub mod health;
+pub mod http1;
 pub mod io;
 pub mod names;
 mod pool;
 mod room;
 pub mod tls;
 
-pub use self::failure::{Failure, is_malformed};
-pub use self::pool::{Lease, Remains};
+pub use self::failure::{Error, Failure};
+pub use self::pool::Remains;
 
 /// What a stalled reader can pin is a few of these (see ARCHITECTURE.md, Memory).
 const READ_SIZE: usize = 32 * 1024;
 /// Instances that a request is offered to while none takes a connection.
 const MOST_CONNECTS: usize = 3;
 
-/// The head of a response, and the connection its body comes on.
-pub type Answered = (Response<Incoming>, Lease);
+/// The head of a response, its body still to come.
+pub type Answered = Response<Answer>;
 
 /// On whose behalf a request goes out, how long it may take, and what may be done with it.
 pub struct Order<'a> {
@@ -281,18 +280,18 @@ impl Upstream {
         order: &Order<'_>,
         request: &mut Option<Request<Outgoing>>,
     ) -> Result<Answered, Failure> {
-        let Some(mut sent) = request.take() else { return Err(Failure::DeadLink) };
-        if self.settings().http2 {
+        if let Some(request) = request.as_mut().filter(|_| self.settings().http2) {
             // Meant for the protocol that the upstream did not choose.
-            sent.headers_mut().remove(header::TE);
+            request.headers_mut().remove(header::TE);
         }
-        sent.body_mut().paced_by(&link.shared.flow);
-        link.shared.flow.await_head();
-        let answer = pin!(link.sender.try_send_request(sent));
-        let answered = self.head_of(order, answer, request).await;
+        let connection = &mut link.connection;
+        let answered = self.head_of(order, |cx| connection.poll_exchange(cx, request)).await;
         match answered {
-            Ok(response) => Ok((response, Lease::of_link(load, link, &self.clock))),
-            Err(Failure::Exchange(error)) if gave_no_answer(&error) && !link.shared.flow.has_heard() => {
+            Ok(response) => {
+                let lease = Lease::of_link(load, link, &self.clock);
+                Ok(response.map(|decoder| Answer::http1(decoder, lease)))
+            }
+            Err(Failure::Exchange(error)) if error.gave_no_answer() && !link.connection.has_heard() => {
                 Err(Failure::Silent(error))
             }
             Err(failure) => Err(failure),
@@ -312,45 +311,48 @@ impl Upstream {
         for_http2(&mut sent, on.is_secure, &load.endpoint().instance.host);
         let stream = Stream::begin(on, &self.clock);
         let mut sender = stream.on.sender.clone();
-        let answer = pin!(sender.try_send_request(sent));
-        let answered = self.head_of(order, answer, request).await;
-        match answered {
-            Ok(response) => Ok((response, Lease::of_stream(load, stream, place))),
+        let mut answer = pin!(sender.try_send_request(sent));
+        let answered = self.head_of(order, |cx| {
+            answer.as_mut().poll(cx).map_err(|mut error| {
+                // One that was never written is put back in its place.
+                *request = error.take_message();
+                error.into_error()
+            })
+        });
+        match answered.await {
+            Ok(response) => {
+                let lease = Lease::of_stream(load, stream, place);
+                Ok(response.map(|body| Answer::http2(body, lease)))
+            }
             Err(Failure::ResponseTimeout) if order.record.was_cut().is_none() => {
                 // A connection whose other end is gone would take every request to come.
                 load.endpoint().give_up(&stream.on);
                 Err(Failure::ResponseTimeout)
             }
-            Err(Failure::Exchange(error)) if request.is_some() || was_not_processed(&error) => {
+            Err(Failure::Exchange(error)) if request.is_some() || error.was_not_processed() => {
                 Err(Failure::Unprocessed(error))
             }
-            Err(Failure::Exchange(error)) if gave_no_answer(&error) => Err(Failure::Silent(error)),
+            Err(Failure::Exchange(error)) if error.gave_no_answer() => Err(Failure::Silent(error)),
             Err(failure) => Err(failure),
         }
     }
 
-    /// Waits for the head of a response. Puts a request that was never written back in its place.
-    fn head_of<'a>(
+    /// Waits for the head of a response.
+    fn head_of<'a, B, E: Into<Error>>(
         &'a self,
         order: &'a Order<'_>,
-        mut answer: Pin<
-            &'a mut impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Outgoing>>>>,
-        >,
-        request: &'a mut Option<Request<Outgoing>>,
-    ) -> impl Future<Output = Result<Response<Incoming>, Failure>> + 'a {
+        mut poll_answer: impl FnMut(&mut Context<'_>) -> Poll<Result<Response<B>, E>> + 'a,
+    ) -> impl Future<Output = Result<Response<B>, Failure>> + 'a {
         let Order { record, timeouts, .. } = order;
         record.expect_within(clock::ticks(timeouts.response), self.clock.now());
-        poll_fn(move |cx| match answer.as_mut().poll(cx) {
+        poll_fn(move |cx| match poll_answer(cx) {
             Poll::Pending if record.timed_out() => Poll::Ready(Err(Failure::ResponseTimeout)),
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(response)) => {
                 record.expect_within(clock::ticks(timeouts.idle), self.clock.now());
                 Poll::Ready(Ok(response))
             }
-            Poll::Ready(Err(mut error)) => {
-                *request = error.take_message();
-                Poll::Ready(Err(Failure::Exchange(error.into_error())))
-            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(Failure::Exchange(error.into()))),
         })
     }
 
@@ -404,7 +406,7 @@ impl Upstream {
             return;
         }
         let failed = match sent {
-            Ok((response, _)) => matches!(
+            Ok(response) => matches!(
                 response.status(),
                 StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
             ),
@@ -482,7 +484,7 @@ impl<'c> Counted<'c> {
 
     fn ends(&mut self, sent: &Result<Answered, Failure>) {
         self.outcome = match sent {
-            Ok((response, _)) => Some(response.status().into()),
+            Ok(response) => Some(response.status().into()),
             Err(failure) => failure.outcome(),
         };
     }

@@ -32,6 +32,7 @@ use crate::config::Limits;
 use crate::metrics::ConnectionRefusal;
 use crate::proxy::Door;
 use crate::reply::Reply;
+use crate::upstream;
 
 mod frames;
 mod head;
@@ -285,12 +286,12 @@ impl Answer {
 
 impl Body for Answer {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = upstream::Error;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, upstream::Error>>> {
         let this = self.get_mut();
         if this.headless {
             return Poll::Ready(None);

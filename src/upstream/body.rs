@@ -1,5 +1,5 @@
-//! A request body on its way to an upstream: counted, limited, paced and without trailers that
-//! are not the client's to send.
+//! A request body on its way to an upstream: counted, limited and without trailers that are not the
+//! client's to send.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -9,7 +9,6 @@ use bytes::Bytes;
 use http::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
-use super::io::Flow;
 use crate::identity::owned::Owned;
 use crate::proxy::hop;
 use crate::server::record::{End, Record};
@@ -24,6 +23,8 @@ pub enum Error {
     /// The request that it belongs to is over, or was ended.
     #[error("nobody waits for the body any more")]
     GivenUp,
+    #[error("the body is not as long as was said")]
+    WrongLength,
 }
 
 /// See the module.
@@ -35,7 +36,6 @@ struct Streaming {
     left: u64,
     record: Rc<Record>,
     owned: Rc<Owned>,
-    flow: Option<Rc<Flow>>,
 }
 
 impl Outgoing {
@@ -51,14 +51,7 @@ impl Outgoing {
             return Self(None);
         }
         let (record, owned) = (Rc::clone(record), Rc::clone(owned));
-        Self(Some(Streaming { inner, left: limit, record, owned, flow: None }))
-    }
-
-    /// Gives no more at once than the connection takes.
-    pub(super) fn paced_by(&mut self, flow: &Rc<Flow>) {
-        if let Some(streaming) = &mut self.0 {
-            streaming.flow = Some(Rc::clone(flow));
-        }
+        Self(Some(Streaming { inner, left: limit, record, owned }))
     }
 }
 
@@ -68,9 +61,6 @@ impl Body for Outgoing {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let Some(streaming) = &mut self.get_mut().0 else { return Poll::Ready(None) };
-        if let Some(flow) = &streaming.flow {
-            ready!(flow.poll_room(cx));
-        }
         if streaming.record.end() == Some(End::Abruptly) {
             return Poll::Ready(Some(Err(Error::GivenUp)));
         }
@@ -118,9 +108,6 @@ impl Streaming {
                 };
                 self.left = left;
                 self.record.received(size);
-                if let Some(flow) = &self.flow {
-                    flow.give(data.len());
-                }
                 Ok(Frame::data(data))
             }
             Err(frame) => Ok(Frame::trailers(self.trailers(frame))),

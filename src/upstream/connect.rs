@@ -71,7 +71,7 @@ impl Upstream {
         if speak == Speak::Http2 {
             endpoint.declined_http2.set(true);
         }
-        Link::open(stream, place, &self.counts).await.map(Way::Link)
+        Ok(Way::Link(Link::open(stream, place, &self.counts)))
     }
 
     async fn find_room(

@@ -5,7 +5,17 @@
 use std::error::Error as _;
 use std::io::ErrorKind;
 
+use super::http1;
 use crate::metrics::UpstreamOutcome;
+
+/// What went wrong on a connection to an upstream.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Http1(#[from] http1::Error),
+    #[error(transparent)]
+    Http2(#[from] hyper::Error),
+}
 
 /// Why an upstream gave no response.
 #[derive(Debug, thiserror::Error)]
@@ -28,12 +38,12 @@ pub enum Failure {
     DeadLink,
     /// The same on a new connection.
     #[error("the connection ended without a byte of an answer")]
-    Silent(#[source] hyper::Error),
+    Silent(#[source] Error),
     /// The upstream, or what became of its connection, says that nobody has looked at the request.
     #[error("the request was not processed")]
-    Unprocessed(#[source] hyper::Error),
+    Unprocessed(#[source] Error),
     #[error("the exchange broke off")]
-    Exchange(#[source] hyper::Error),
+    Exchange(#[source] Error),
 }
 
 impl Failure {
@@ -45,9 +55,7 @@ impl Failure {
             }
             Self::ResponseTimeout => Some(UpstreamOutcome::Timeout),
             Self::Full | Self::NoAddress | Self::NoneHealthy => None,
-            Self::Silent(error) | Self::Exchange(error)
-                if error.is_parse() || error.is_incomplete_message() =>
-            {
+            Self::Silent(error) | Self::Exchange(error) if error.is_malformed() || error.is_incomplete() => {
                 Some(UpstreamOutcome::Protocol)
             }
             Self::Silent(_) | Self::Exchange(_) => Some(UpstreamOutcome::Unreachable),
@@ -55,41 +63,62 @@ impl Failure {
     }
 }
 
-/// The connection turned out dead: not a byte of an answer came.
-pub(super) fn gave_no_answer(error: &hyper::Error) -> bool {
-    error.is_incomplete_message()
-        || error.is_canceled()
-        || matches!(io_kind(error), Some(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe))
-}
+impl Error {
+    /// The connection turned out dead: not a byte of an answer came.
+    pub(super) fn gave_no_answer(&self) -> bool {
+        let is_gone = match self {
+            Self::Http1(error) => matches!(error, http1::Error::Incomplete),
+            Self::Http2(error) => error.is_incomplete_message() || error.is_canceled(),
+        };
+        is_gone || matches!(self.io_kind(), Some(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe))
+    }
 
-/// Whether an HTTP/2 upstream has said that it did not look at a request (RFC 9113 section 8.7): the
-/// stream was refused, or came after the last one that a connection about to end will answer.
-pub(super) fn was_not_processed(error: &hyper::Error) -> bool {
-    let Some(error) = error.source().and_then(|source| source.downcast_ref::<h2::Error>()) else {
-        return false;
-    };
-    let reason = error.reason();
-    reason == Some(h2::Reason::REFUSED_STREAM)
-        || error.is_go_away() && error.is_remote() && reason == Some(h2::Reason::NO_ERROR)
-}
+    /// Whether an HTTP/2 upstream has said that it did not look at a request (RFC 9113 section 8.7):
+    /// the stream was refused, or came after the last one that a connection about to end will answer.
+    pub(super) fn was_not_processed(&self) -> bool {
+        let Some(error) = self.of_http2() else { return false };
+        let reason = error.reason();
+        reason == Some(h2::Reason::REFUSED_STREAM)
+            || error.is_go_away() && error.is_remote() && reason == Some(h2::Reason::NO_ERROR)
+    }
 
-/// Whether a response came that is none.
-#[must_use]
-pub fn is_malformed(error: &hyper::Error) -> bool {
-    let of_http2 = || {
-        let source = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
-        source.is_some_and(|error| !error.is_io())
-    };
-    error.is_parse() || io_kind(error) == Some(ErrorKind::InvalidData) || of_http2()
-}
+    /// Whether a response came that is none.
+    #[must_use]
+    pub fn is_malformed(&self) -> bool {
+        let is_none = match self {
+            Self::Http1(error) => matches!(error, http1::Error::Malformed(_)),
+            Self::Http2(error) => error.is_parse(),
+        };
+        is_none
+            || self.io_kind() == Some(ErrorKind::InvalidData)
+            || self.of_http2().is_some_and(|error| !error.is_io())
+    }
 
-/// None for an alert of TLS, by which an upstream turns down the certificate it is presented.
-fn io_kind(error: &hyper::Error) -> Option<ErrorKind> {
-    let source = error.source()?;
-    let error = match source.downcast_ref::<h2::Error>() {
-        Some(error) => error.get_io()?,
-        None => source.downcast_ref::<std::io::Error>()?,
-    };
-    let is_tls = error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
-    (!is_tls).then(|| error.kind())
+    /// Whether the connection ended before the response did.
+    #[must_use]
+    pub fn is_incomplete(&self) -> bool {
+        match self {
+            Self::Http1(error) => matches!(error, http1::Error::Incomplete),
+            Self::Http2(error) => error.is_incomplete_message(),
+        }
+    }
+
+    fn of_http2(&self) -> Option<&h2::Error> {
+        let Self::Http2(error) = self else { return None };
+        error.source()?.downcast_ref()
+    }
+
+    /// None for an alert of TLS, by which an upstream turns down the certificate it is presented.
+    fn io_kind(&self) -> Option<ErrorKind> {
+        let error = match self {
+            Self::Http1(http1::Error::Io(error)) => error,
+            Self::Http1(_) => return None,
+            Self::Http2(error) => match self.of_http2() {
+                Some(error) => error.get_io()?,
+                None => error.source()?.downcast_ref()?,
+            },
+        };
+        let is_tls = error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
+        (!is_tls).then(|| error.kind())
+    }
 }

@@ -5,19 +5,19 @@
 //! given up.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use hyper_util::rt::TokioIo;
 use tokio::sync::Semaphore;
 
 use super::body::Outgoing;
 use super::cluster::Instance;
-use super::io::{Flow, Metered, Socket};
+use super::http1::Connection;
+use super::io::Socket;
 use super::room::{Place, Queue};
-use super::{Failure, READ_SIZE};
+use super::{Error, Failure, READ_SIZE};
 use crate::clock::{CoarseClock, TICK, Ticks};
 use crate::metrics::{ConnectionState, UpstreamConnection, UpstreamWorker};
 
@@ -49,19 +49,11 @@ pub(super) struct Endpoint {
 /// A request under way at an endpoint, for as long as this is kept.
 pub(super) struct InFlight(Rc<Endpoint>);
 
-/// A connection of HTTP/1.1 and the way to send on it.
+/// A connection of HTTP/1.1.
 pub(super) struct Link {
-    pub(super) sender: http1::SendRequest<Outgoing>,
-    pub(super) shared: Rc<Shared>,
+    pub(super) connection: Box<Connection>,
     idle_since: Ticks,
     pub(super) counted: UpstreamConnection,
-}
-
-/// Shared by a link and the task that drives its connection.
-pub(super) struct Shared {
-    pub(super) flow: Rc<Flow>,
-    /// Filled when the connection stopped speaking HTTP.
-    remains: RefCell<Option<Remains>>,
 }
 
 /// An upstream's socket after a switch of protocols, and what was read of the next one.
@@ -69,7 +61,7 @@ pub struct Remains {
     pub stream: Socket,
     pub read: Vec<u8>,
     /// It counts as a connection, and its request as under way, until the tunnel ends.
-    _counted: Option<(UpstreamConnection, InFlight)>,
+    _counted: (UpstreamConnection, InFlight),
 }
 
 /// A connection of HTTP/2.
@@ -82,7 +74,7 @@ pub(super) struct Multiplexed {
 }
 
 /// A connection in use. Dropped, it closes; released, it serves the next request.
-pub struct Lease {
+pub(super) struct Lease {
     load: InFlight,
     held: Held,
     clock: Rc<CoarseClock>,
@@ -123,16 +115,7 @@ impl Endpoint {
     /// The connection used last, so that the others grow old and close.
     pub(super) fn take_idle(&self) -> Option<Link> {
         let mut idle = self.idle.borrow_mut();
-        let mut at = idle.len();
-        while at > 0 {
-            at -= 1;
-            if idle[at].sender.is_closed() {
-                idle.remove(at);
-            } else if idle[at].sender.is_ready() {
-                return Some(idle.remove(at));
-            }
-        }
-        None
+        std::iter::from_fn(|| idle.pop()).find(|link| link.connection.is_silent())
     }
 
     /// The same for a request that has only just come: those that wait come first.
@@ -168,7 +151,7 @@ impl Endpoint {
 
     /// Closes connections that nobody has used since.
     pub(super) fn sweep(&self, oldest: Ticks) {
-        self.idle.borrow_mut().retain(|link| link.idle_since >= oldest && !link.sender.is_closed());
+        self.idle.borrow_mut().retain(|link| link.idle_since >= oldest && link.connection.is_silent());
         let is_old = |known: &mut Rc<Multiplexed>| {
             known.sender.is_closed() || known.streams.get() == 0 && known.idle_since.get() < oldest
         };
@@ -217,31 +200,9 @@ impl Drop for InFlight {
 
 impl Link {
     /// Speaks HTTP/1.1 on a socket. `place` is free again when its connection has ended.
-    pub(super) async fn open(
-        stream: Socket,
-        place: Option<Place>,
-        counts: &UpstreamWorker,
-    ) -> Result<Self, Failure> {
-        let flow = Rc::new(Flow::default());
-        let io = TokioIo::new(Metered::new(stream, Rc::clone(&flow)));
-        let (sender, mut connection) = http1::Builder::new()
-            .writev(false)
-            .read_buf_exact_size(Some(READ_SIZE))
-            .handshake::<_, Outgoing>(io)
-            .await
-            .map_err(Failure::Exchange)?;
-        let shared = Rc::new(Shared { flow, remains: RefCell::new(None) });
-        let driven = Rc::clone(&shared);
-        tokio::task::spawn_local(async move {
-            let _place = place;
-            if poll_fn(|cx| connection.poll_without_shutdown(cx)).await.is_ok() {
-                let parts = connection.into_parts();
-                let stream = parts.io.into_inner().into_inner();
-                let read = parts.read_buf.to_vec();
-                driven.remains.replace(Some(Remains { stream, read, _counted: None }));
-            }
-        });
-        Ok(Self { sender, shared, idle_since: 0, counted: counts.connection() })
+    pub(super) fn open(stream: Socket, place: Option<Place>, counts: &UpstreamWorker) -> Self {
+        let connection = Box::new(Connection::new(stream, place));
+        Self { connection, idle_since: 0, counted: counts.connection() }
     }
 }
 
@@ -260,7 +221,7 @@ impl Multiplexed {
             .max_send_buf_size(MOST_UNSENT)
             .handshake::<_, Outgoing>(TokioIo::new(stream))
             .await
-            .map_err(Failure::Exchange)?;
+            .map_err(|error| Failure::Exchange(Error::Http2(error)))?;
         tokio::task::spawn_local(connection);
         let mut counted = counts.connection();
         counted.becomes(ConnectionState::Idle);
@@ -299,20 +260,26 @@ impl Lease {
         Self { load, held: Held::Stream { _stream: stream, _place: place }, clock }
     }
 
+    /// The connection of HTTP/1.1, if it is one.
+    pub(super) fn connection(&mut self) -> Option<&mut Connection> {
+        match &mut self.held {
+            Held::Link { link, .. } => link.as_mut().map(|link| &mut *link.connection),
+            Held::Stream { .. } => None,
+        }
+    }
+
     /// Nobody else may be given this connection.
-    #[must_use]
-    pub fn once(mut self) -> Self {
+    pub(super) fn once(&mut self) {
         match &mut self.held {
             Held::Link { reusable, .. } => *reusable = false,
             Held::Stream { _stream: stream, .. } => self.load.0.give_up(&stream.on),
         }
-        self
     }
 
     /// The response was read to its end.
-    pub fn release(mut self) {
+    pub(super) fn release(mut self) {
         let Held::Link { link, reusable: true } = &mut self.held else { return };
-        let Some(mut link) = link.take() else { return };
+        let Some(mut link) = link.take_if(|link| link.connection.may_be_kept()) else { return };
         let endpoint = &self.load.0;
         if endpoint.queue.as_ref().is_some_and(|queue| !queue.may_keep()) {
             return;
@@ -325,14 +292,11 @@ impl Lease {
         }
     }
 
-    /// Waits until the connection has stopped speaking HTTP, after a 101.
-    pub async fn into_remains(self) -> Option<Remains> {
+    /// The socket after a 101, and what was read of the next protocol.
+    pub(super) fn into_remains(self) -> Option<Remains> {
         let Held::Link { link: Some(link), .. } = self.held else { return None };
-        let Link { mut sender, shared, counted, .. } = link;
-        // Resolves with an error once the connection's task is done.
-        let _ = poll_fn(|cx| sender.poll_ready(cx)).await;
-        let remains = shared.remains.take()?;
-        Some(Remains { _counted: Some((counted, self.load)), ..remains })
+        let (stream, read) = link.connection.into_parts()?;
+        Some(Remains { stream, read, _counted: (link.counted, self.load) })
     }
 }
 

@@ -1,0 +1,219 @@
+//! HTTP/1.1 to an upstream (RFC 9112): a request goes out on a connection, and its response comes in.
+//!
+//! What holds: whoever waits for the response reads it, without a task or a buffer of its own; where
+//! a response ends is said in one way, which everyone reads alike, or it is none; a connection on
+//! which anything is left over carries no further request.
+
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::{Bytes, BytesMut};
+use http::{Method, Request, Response};
+use hyper::body::{Body as _, Frame};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+use tokio_util::io::poll_read_buf;
+
+use self::decoder::Piece;
+use self::response::Heads;
+use self::upload::{Progress, Upload};
+use super::READ_SIZE;
+use super::body::{self, Outgoing};
+use super::io::Socket;
+use super::room::Place;
+
+mod chunked;
+mod decoder;
+mod request;
+mod response;
+#[cfg(test)]
+mod tests;
+mod upload;
+
+pub(super) use self::decoder::Decoder;
+
+/// What is read at a stroke from here on is a long body, and is not worth copying.
+const LONG: usize = READ_SIZE / 4;
+
+/// Why a response did not come, or not to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("malformed response: {0}")]
+    Malformed(&'static str),
+    #[error("the connection ended before the response did")]
+    Incomplete,
+    #[error("the request's body could not be sent on")]
+    Body(#[source] body::Error),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// A connection that carries one request at a time.
+pub(super) struct Connection {
+    /// Shared with what is still to be sent when the response begins.
+    stream: Rc<RefCell<Socket>>,
+    /// Read, and not taken yet.
+    held: BytesMut,
+    heads: Heads,
+    upload: Progress,
+    is_long: bool,
+    has_heard: bool,
+    keeps_alive: bool,
+    /// Free again when the connection has ended.
+    _place: Option<Place>,
+}
+
+thread_local! {
+    /// What is read and written goes through here: of all connections of a worker one has its turn,
+    /// and memory that was used last is still in the cache.
+    static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_SIZE].into());
+    static WRITTEN: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Connection {
+    pub(super) fn new(stream: Socket, place: Option<Place>) -> Self {
+        Self {
+            stream: Rc::new(RefCell::new(stream)),
+            held: BytesMut::new(),
+            heads: Heads::default(),
+            upload: Progress::Done,
+            is_long: false,
+            has_heard: false,
+            keeps_alive: true,
+            _place: place,
+        }
+    }
+
+    /// Whether a connection that nothing is expected on has neither ended nor spoken. Asks the system
+    /// only when something has happened on it.
+    pub(super) fn is_silent(&self) -> bool {
+        let mut byte = [0];
+        let mut context = Context::from_waker(Waker::noop());
+        let mut stream = self.stream.borrow_mut();
+        Pin::new(&mut *stream).poll_read(&mut context, &mut ReadBuf::new(&mut byte)).is_pending()
+    }
+
+    /// Whether any byte came since the request was sent, though it may be of an interim response.
+    pub(super) const fn has_heard(&self) -> bool {
+        self.has_heard
+    }
+
+    /// Whether a further request can be sent, after a response was read to its end.
+    pub(super) fn may_be_kept(&mut self) -> bool {
+        let is_clean = self.keeps_alive && self.held.is_empty() && self.upload.is_done();
+        if is_clean {
+            self.held = BytesMut::new();
+        }
+        is_clean
+    }
+
+    /// The socket, and what was read beyond the response, once the request is through.
+    pub(super) fn into_parts(self) -> Option<(Socket, Vec<u8>)> {
+        let stream = Rc::try_unwrap(self.stream).ok()?.into_inner();
+        Some((stream, self.held.to_vec()))
+    }
+
+    /// Sends a request, and waits for the head of its response. The request is taken when its first
+    /// byte is: one that stays in its place has not been seen by the upstream.
+    ///
+    /// # Errors
+    /// See [`Error`]. The connection is of no more use then.
+    pub(super) fn poll_exchange(
+        &mut self,
+        cx: &mut Context<'_>,
+        request: &mut Option<Request<Outgoing>>,
+    ) -> Poll<Result<Response<Decoder>, Error>> {
+        if let Some(unsent) = request {
+            self.heads = Heads::of(unsent.method() == Method::HEAD);
+            self.has_heard = false;
+            if unsent.body().is_end_stream() {
+                ready!(self.poll_begin(cx, unsent))?;
+                *request = None;
+            } else if let Some(unsent) = request.take() {
+                self.upload = Progress::Here(Box::new(Upload::new(unsent)));
+            }
+        }
+        // An upstream may answer, and close, before it has read a request to its end.
+        let sent = self.upload.poll_here(cx, &self.stream);
+        if let Poll::Ready(Err(error @ Error::Body(_))) = sent {
+            return Poll::Ready(Err(error));
+        }
+        loop {
+            if let Some(head) = self.heads.next(&mut self.held)? {
+                self.keeps_alive = head.keeps_alive;
+                self.upload.goes_on(&self.stream);
+                return Poll::Ready(Ok(head.response));
+            }
+            match self.poll_fill(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(Error::Incomplete)),
+                Poll::Ready(Ok(_)) => self.has_heard = true,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
+            }
+        }
+    }
+
+    /// Writes a request without a body, most often at a stroke.
+    fn poll_begin(&mut self, cx: &mut Context<'_>, request: &Request<Outgoing>) -> Poll<Result<(), Error>> {
+        WRITTEN.with_borrow_mut(|head| {
+            head.clear();
+            request::write_head(request, head);
+            let mut stream = self.stream.borrow_mut();
+            let written = ready!(Pin::new(&mut *stream).poll_write(cx, head))?;
+            let is_out = written == head.len() && Pin::new(&mut *stream).poll_flush(cx)?.is_ready();
+            self.upload = if is_out {
+                Progress::Done
+            } else {
+                Progress::Here(Box::new(Upload::of_rest(head[written..].to_vec())))
+            };
+            Poll::Ready(Ok(()))
+        })
+    }
+
+    /// The next piece of a response's body.
+    pub(super) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+        decoder: &mut Decoder,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        loop {
+            match decoder.next(&mut self.held) {
+                Ok(Piece::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Ok(Piece::Trailers(trailers)) => return Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+                Ok(Piece::End) => return Poll::Ready(None),
+                Ok(Piece::More) => {}
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            }
+            match ready!(self.poll_fill(cx)) {
+                Ok(0) if decoder.ends_with_connection() => return Poll::Ready(None),
+                Ok(0) => return Poll::Ready(Some(Err(Error::Incomplete))),
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(Some(Err(error.into()))),
+            }
+        }
+    }
+
+    /// Reads more into what is held. Zero bytes are the end of the connection.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+        let mut stream = self.stream.borrow_mut();
+        let stream = Pin::new(&mut *stream);
+        let filled = if self.is_long {
+            self.held.reserve(READ_SIZE);
+            poll_read_buf(stream, cx, &mut self.held)
+        } else {
+            READ.with_borrow_mut(|read| {
+                let mut read = ReadBuf::new(read);
+                ready!(stream.poll_read(cx, &mut read))?;
+                self.held.extend_from_slice(read.filled());
+                Poll::Ready(Ok(read.filled().len()))
+            })
+        };
+        match &filled {
+            Poll::Ready(Ok(bytes)) => self.is_long = *bytes >= LONG,
+            Poll::Pending if self.held.is_empty() => self.held = BytesMut::new(),
+            _ => {}
+        }
+        filled
+    }
+}
