@@ -429,7 +429,8 @@ fn switches(response: &Response<Answer>, wanted: Option<Wanted>) -> Result<Optio
         // Over HTTP/2, success means that the WebSocket is open.
         return Err(Rejection::new(Code::UpstreamProtocol, "the upstream did not open the WebSocket"));
     }
-    if !hop::is_plainly_framed(response.headers()) {
+    // Of HTTP/1.1 that was seen when it was read.
+    if response.version() == Version::HTTP_2 && !hop::is_plainly_framed(response.headers()) {
         return Err(Rejection::new(
             Code::UpstreamProtocol,
             "the response is framed in two ways or an odd one",

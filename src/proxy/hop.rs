@@ -73,11 +73,10 @@ fn is_connection_option(token: &[u8]) -> bool {
         .any(|option| token.eq_ignore_ascii_case(option))
 }
 
-/// Whether a message's `Connection` headers hold this option.
+/// Whether a `Connection` header holds this option.
 #[must_use]
-pub fn has_option(headers: &HeaderMap, option: &[u8]) -> bool {
-    let mut options = headers.get_all(header::CONNECTION).iter().flat_map(tokens);
-    options.any(|token| token.eq_ignore_ascii_case(option))
+pub fn has_option(connection: &HeaderValue, option: &[u8]) -> bool {
+    tokens(connection).any(|token| token.eq_ignore_ascii_case(option))
 }
 
 fn tokens(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {

@@ -91,16 +91,18 @@ fn parse(head: &Bytes, is_to_head: bool) -> Result<Head, Error> {
     let status = StatusCode::from_u16(code).map_err(|_| Error::Malformed("the status is none"))?;
     let version = if parsed.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
     let mut headers = HeaderMap::with_capacity(parsed.headers.len());
+    let mut framing = Framing::default();
     for field in &*parsed.headers {
         let name = HeaderName::from_bytes(field.name.as_bytes());
         let value = HeaderValue::from_maybe_shared(slice_of(head, field.value));
         let (Ok(name), Ok(value)) = (name, value) else { return Err(Error::Malformed("a field is none")) };
+        framing.note(&name, &value)?;
         headers.append(name, value);
     }
-    let body = body_of(status, version, &headers, is_to_head)?;
+    let body = framing.body(status, version, is_to_head)?;
     let keeps_alive = status != StatusCode::SWITCHING_PROTOCOLS
         && !body.ends_with_connection()
-        && persists(version, &headers);
+        && framing.persists(version);
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.version_mut() = version;
@@ -118,40 +120,57 @@ fn slice_of(whole: &Bytes, part: &[u8]) -> Bytes {
     if part.is_empty() { Bytes::new() } else { whole.slice_ref(part) }
 }
 
-/// RFC 9112 section 6.3.
-fn body_of(
-    status: StatusCode,
-    version: Version,
-    headers: &HeaderMap,
-    is_to_head: bool,
-) -> Result<Decoder, Error> {
-    if !hop::is_plainly_framed(headers) {
-        return Err(Error::Malformed("it is framed in two ways or an odd one"));
-    }
-    let is_chunked = headers.contains_key(header::TRANSFER_ENCODING);
-    if is_chunked && version == Version::HTTP_10 {
-        return Err(Error::Malformed("a transfer coding in HTTP/1.0"));
-    }
-    let length = headers.get(header::CONTENT_LENGTH).map(|value| {
-        let digits = value.to_str().ok();
-        digits.and_then(|digits| digits.parse().ok()).ok_or(Error::Malformed("a length that is none"))
-    });
-    let length = length.transpose()?;
-    let is_bodiless =
-        status.is_informational() || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
-    Ok(match length {
-        _ if is_to_head || is_bodiless => Decoder::Length(0),
-        Some(length) => Decoder::Length(length),
-        None if is_chunked => Decoder::chunked(),
-        None => Decoder::UntilClose,
-    })
+/// What the fields of a head say about where the response ends, and about its connection.
+#[derive(Default)]
+struct Framing {
+    length: Option<u64>,
+    is_chunked: bool,
+    closes: bool,
+    keeps_alive: bool,
 }
 
-/// Whether the connection stays, as far as the response says (RFC 9112 section 9.3).
-fn persists(version: Version, headers: &HeaderMap) -> bool {
-    if version == Version::HTTP_11 {
-        !hop::has_option(headers, b"close")
-    } else {
-        hop::has_option(headers, b"keep-alive") && !hop::has_option(headers, b"close")
+impl Framing {
+    fn note(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<(), Error> {
+        if *name == header::CONTENT_LENGTH || *name == header::TRANSFER_ENCODING {
+            if self.length.is_some() || self.is_chunked {
+                return Err(Error::Malformed("it is framed in two ways"));
+            }
+            if *name == header::CONTENT_LENGTH {
+                self.length = Some(length(value).ok_or(Error::Malformed("a length that is none"))?);
+            } else if value.as_bytes().eq_ignore_ascii_case(b"chunked") {
+                self.is_chunked = true;
+            } else {
+                return Err(Error::Malformed("a transfer coding other than chunked"));
+            }
+        } else if *name == header::CONNECTION {
+            self.closes |= hop::has_option(value, b"close");
+            self.keeps_alive |= hop::has_option(value, b"keep-alive");
+        }
+        Ok(())
     }
+
+    /// RFC 9112 section 6.3.
+    fn body(&self, status: StatusCode, version: Version, is_to_head: bool) -> Result<Decoder, Error> {
+        if self.is_chunked && version == Version::HTTP_10 {
+            return Err(Error::Malformed("a transfer coding in HTTP/1.0"));
+        }
+        let is_bodiless =
+            status.is_informational() || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
+        Ok(match self.length {
+            _ if is_to_head || is_bodiless => Decoder::Length(0),
+            Some(length) => Decoder::Length(length),
+            None if self.is_chunked => Decoder::chunked(),
+            None => Decoder::UntilClose,
+        })
+    }
+
+    /// Whether the connection stays, as far as the response says (RFC 9112 section 9.3).
+    fn persists(&self, version: Version) -> bool {
+        !self.closes && (version == Version::HTTP_11 || self.keeps_alive)
+    }
+}
+
+/// Digits alone: what else a parser of numbers takes, another one does not.
+fn length(value: &HeaderValue) -> Option<u64> {
+    value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok()
 }
