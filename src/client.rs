@@ -10,6 +10,7 @@
 //!   upstream: a trusted proxy may have passed it on unseen, and the request has been judged by
 //!   its own target.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::OnceLock;
@@ -19,6 +20,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use crate::access::host;
+use crate::fields::Headers;
 use crate::identity::owned::{fold, same};
 
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -88,14 +90,21 @@ impl Forwarding {
     /// Says who the client is: `X-Forwarded-{For,Proto,Host}` and `Forwarded` (DESIGN.md section 5).
     /// `inbound` are the headers as they came, `host` is the request's own, `outbound` holds of
     /// them what [`Self::lets_pass`].
-    pub fn tell(&self, view: &ClientView, host: &HeaderValue, inbound: &HeaderMap, outbound: &mut HeaderMap) {
+    pub fn tell<'f>(
+        &'f self,
+        view: &'f ClientView,
+        host: &'f HeaderValue,
+        inbound: &HeaderMap,
+        outbound: &mut impl Headers<'f>,
+    ) {
         let host = view.host.as_ref().unwrap_or(host);
-        outbound.insert(FORWARDED_FOR.clone(), self.chain(inbound));
-        outbound.insert(FORWARDED_PROTO.clone(), HeaderValue::from_static(scheme(view.https)));
-        outbound.insert(FORWARDED_HOST.clone(), host.clone());
-        outbound.insert(FORWARDED, self.forwarded(view, host));
+        let scheme = HeaderValue::from_static(scheme(view.https));
+        outbound.set(Cow::Borrowed(&FORWARDED_FOR), self.chain(inbound));
+        outbound.set(Cow::Borrowed(&FORWARDED_PROTO), Cow::Owned(scheme));
+        outbound.set(Cow::Borrowed(&FORWARDED_HOST), Cow::Borrowed(host));
+        outbound.set(Cow::Owned(FORWARDED), self.forwarded(view, host));
         if self.trusted && inbound.contains_key(&REAL_IP) {
-            outbound.insert(REAL_IP.clone(), address_value(view.address));
+            outbound.set(Cow::Borrowed(&REAL_IP), Cow::Owned(address_value(view.address)));
         }
     }
 
@@ -139,31 +148,31 @@ impl Forwarding {
 
     /// The addresses a request came by, with ours for the peer at the end. What does not read as a
     /// list of addresses is not passed on.
-    fn chain(&self, headers: &HeaderMap) -> HeaderValue {
+    fn chain(&self, headers: &HeaderMap) -> Cow<'_, HeaderValue> {
         if !self.trusted || !headers.contains_key(&FORWARDED_FOR) {
-            return self.peer_value.clone();
+            return Cow::Borrowed(&self.peer_value);
         }
         let mut chain = String::new();
         let values = headers.get_all(&FORWARDED_FOR).iter();
         for entry in values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')) {
             let Some(address) = read_address(entry) else {
-                return self.peer_value.clone();
+                return Cow::Borrowed(&self.peer_value);
             };
             // Writing to a string cannot fail.
             let _ = write!(chain, "{address}, ");
         }
         let _ = write!(chain, "{}", self.peer);
-        HeaderValue::try_from(chain).unwrap_or_else(|_| self.peer_value.clone())
+        HeaderValue::try_from(chain).map_or(Cow::Borrowed(&self.peer_value), Cow::Owned)
     }
 
-    fn forwarded(&self, view: &ClientView, host: &HeaderValue) -> HeaderValue {
+    fn forwarded(&self, view: &ClientView, host: &HeaderValue) -> Cow<'_, HeaderValue> {
         let fresh = || forwarded_value(view.address, host, view.https);
         if view.address != self.peer || view.https != self.https {
-            return fresh();
+            return Cow::Owned(fresh());
         }
         match self.forwarded.get_or_init(|| (host.clone(), fresh())) {
-            (known, value) if known == host => value.clone(),
-            _ => fresh(),
+            (known, value) if known == host => Cow::Borrowed(value),
+            _ => Cow::Owned(fresh()),
         }
     }
 }

@@ -314,7 +314,7 @@ impl Walk<'_> {
             received: parts.version,
         };
         let host = upstream.first_host();
-        let after = onward.headers(&parts.headers, &passage.grant, host);
+        let after = onward.headers(&parts.headers, &passage.grant, host).to_map();
         headers::tell(&mut self.report, &parts.headers, &after, &site);
         let path = passage.rewritten.as_ref().map_or_else(|| parts.uri.path(), PathAndQuery::path);
         let name = &upstream.settings().name;

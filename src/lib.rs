@@ -15,6 +15,7 @@ pub mod server;
 pub mod endpoints;
 pub mod exchange;
 pub mod ext_authz;
+pub mod fields;
 pub mod passage;
 pub mod proxy;
 

@@ -4,6 +4,7 @@
 //! and forwarded; a request goes upstream only with a [`Grant`]; whatever identity headers came
 //! in, only the gateway's own go out.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::rc::Rc;
@@ -13,7 +14,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::{Body, Incoming};
 
 use self::ids::{Ids, Via};
@@ -27,6 +28,7 @@ use crate::client::{ClientView, Forwarding};
 use crate::clock;
 use crate::config::{MaxBody, Route};
 use crate::endpoints;
+use crate::fields::{Fields, Headers as _};
 use crate::passage::{Arrival, Asked, Passage};
 use crate::refusal::Came;
 use crate::reply::{self, Dialect, Form, LastWords, Reply};
@@ -37,6 +39,7 @@ use crate::signin::redirect::Whither;
 use crate::site::Site;
 use crate::upstream::answer::Answer;
 use crate::upstream::body::Outgoing;
+use crate::upstream::form::Outbound;
 use crate::upstream::{Failure, Order};
 
 pub mod cookies;
@@ -282,17 +285,10 @@ impl Door {
                 wanted.ask(&mut headers);
             }
             if upstream.settings().http2 && hop::takes_trailers(&inbound.headers) {
-                headers.insert(header::TE, HeaderValue::from_static("trailers"));
+                headers.set(Cow::Owned(header::TE), Cow::Owned(HeaderValue::from_static("trailers")));
             }
-            if !body.is_end_stream() && body.size_hint().exact().is_none() {
-                // hyper would send a GET without the body that it cannot tell the length of.
-                headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-            }
-            let mut request = Request::new(body);
-            *request.method_mut() = inbound.method.clone();
-            *request.uri_mut() = rewritten.clone().map_or_else(|| inbound.uri.clone(), Uri::from);
-            *request.headers_mut() = headers;
-            request
+            let target = rewritten.as_ref().or_else(|| inbound.uri.path_and_query());
+            Outbound { method: &inbound.method, target, headers, body }
         };
         let answered = upstream.send(&order, outgoing, &outbound).await;
         let form = || Form::of(&inbound.method, &inbound.headers);
@@ -390,22 +386,25 @@ pub(crate) struct Onward<'a> {
     pub(crate) received: Version,
 }
 
-impl Onward<'_> {
-    /// The headers that go upstream, built anew: what came in stays as it was.
+impl<'a> Onward<'a> {
+    /// The headers that go upstream, gathered anew: what came in stays as it was.
     pub(crate) fn headers(
         &self,
-        inbound: &HeaderMap,
-        grant: &Grant,
+        inbound: &'a HeaderMap,
+        grant: &'a Grant,
         upstream_host: Option<HeaderValue>,
-    ) -> HeaderMap {
-        let mut headers = HeaderMap::with_capacity(inbound.len() + ADDED);
+    ) -> Fields<'a> {
+        static NO_HOST: HeaderValue = HeaderValue::from_static("");
+        let mut headers = Fields::with_capacity(inbound.len() + ADDED);
         let sieve = Sieve { owned: &self.site.owned, forwarding: self.forwarding, ids: self.ids };
         sieve.pass(inbound, &mut headers);
         self.site.withhold(grant, &mut headers);
-        let host = inbound.get(header::HOST).cloned().unwrap_or(HeaderValue::from_static(""));
-        self.forwarding.tell(self.client, &host, inbound, &mut headers);
-        if let Some(host) = upstream_host.or_else(|| host.is_empty().then_some(host)) {
-            headers.insert(header::HOST, host);
+        let host = inbound.get(header::HOST).unwrap_or(&NO_HOST);
+        self.forwarding.tell(self.client, host, inbound, &mut headers);
+        if let Some(host) = upstream_host {
+            headers.set(Cow::Owned(header::HOST), Cow::Owned(host));
+        } else if host.is_empty() {
+            headers.set(Cow::Owned(header::HOST), Cow::Borrowed(host));
         }
         self.via.add(self.received, &mut headers);
         self.ids.set(&mut headers);

@@ -1,5 +1,6 @@
 //! One worker's view of one configuration. A request keeps the one it began with to its end.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use crate::access::{Gate, Grant, credential};
 use crate::clock::{self, CoarseClock};
 use crate::config::{Auth, Config};
 use crate::endpoints::Endpoint;
+use crate::fields::Headers;
 use crate::identity::assertion::{self, Signer};
 use crate::identity::owned::Owned;
 use crate::identity::template::Template;
@@ -104,41 +106,46 @@ impl Site {
     /// The identity headers that the grant vouches for: the only way identity enters a request, at
     /// every door. `headers` holds none that a client sent: it is what passed the proxy's sieve, or
     /// empty at a door that answers with the headers to copy.
-    pub fn vouch(&self, grant: &Grant, headers: &mut HeaderMap) {
+    pub fn vouch<'s>(&'s self, grant: &'s Grant, headers: &mut impl Headers<'s>) {
         let word = grant.proved().map(|proved| &proved.word);
         let Some(word) = word else { return };
         for (name, value) in &word.said.headers {
-            headers.insert(name.clone(), value.clone());
+            headers.set(Cow::Borrowed(name), Cow::Borrowed(value));
         }
         if let Some(roles) = grant.granting_roles() {
-            headers.insert(GRANTING_ROLES, roles.clone());
+            headers.set(Cow::Owned(GRANTING_ROLES), Cow::Borrowed(roles));
         }
         for (name, template) in &grant.route().headers {
             match template.render(&word.identity) {
-                Some(value) => headers.insert(name, value),
-                None => headers.remove(name),
-            };
+                Some(value) => headers.set(Cow::Borrowed(name), Cow::Owned(value)),
+                None => headers.take_out(name),
+            }
         }
         if let Some(signer) = &self.signer {
             let now = clock::unix_millis();
             let ends = word.ends(now);
             let route = grant.index();
             if let Some(token) = signer.assertion(route, &word.identity, ends, &word.assertions, now) {
-                headers.insert(signer.header.clone(), token);
+                headers.set(Cow::Borrowed(&signer.header), Cow::Owned(token));
             }
         }
     }
 
     /// The headers that tell of the certificate a client showed, on every route: no credential is
     /// needed for them. Where they tell of an identity too, that must be proved.
-    pub fn vouch_for_client(&self, grant: &Grant, client: &ClientCertificate, headers: &mut HeaderMap) {
+    pub fn vouch_for_client<'s>(
+        &'s self,
+        grant: &'s Grant,
+        client: &ClientCertificate,
+        headers: &mut impl Headers<'s>,
+    ) {
         let who = grant.proved().map(|proved| &*proved.word.identity);
         let of_route = grant.route().headers.iter().filter(|(_, template)| template.needs_certificate());
         for (name, template) in self.of_certificates.iter().chain(of_route) {
             match template.render_with(who, &client.says) {
-                Some(value) => headers.insert(name, value),
-                None => headers.remove(name),
-            };
+                Some(value) => headers.set(Cow::Borrowed(name), Cow::Owned(value)),
+                None => headers.take_out(name),
+            }
         }
     }
 
@@ -151,7 +158,7 @@ impl Site {
     }
 
     /// Takes the credentials that were read here out of a request, unless upstreams are to have them.
-    pub fn withhold(&self, grant: &Grant, headers: &mut HeaderMap) {
+    pub fn withhold<'v>(&self, grant: &Grant, headers: &mut impl Headers<'v>) {
         let config = &self.config;
         if !config.identity.forward_credentials {
             let ours = grant.route().auth != Auth::None

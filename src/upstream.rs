@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, header};
 use tokio::task::AbortHandle;
 
 use self::answer::Answer;
@@ -20,11 +20,12 @@ use self::body::Outgoing;
 use self::budget::Budget;
 use self::cluster::Cluster;
 use self::connect::Way;
-use self::form::for_http2;
+use self::form::{Outbound, for_http2};
 use self::pool::{Endpoint, InFlight, Lease, Link, Multiplexed, Stream};
 use self::room::{Place, Queue};
 use crate::clock::{self, CoarseClock};
 use crate::config::{self, UpstreamTimeouts};
+use crate::fields::Headers as _;
 use crate::metrics::{ConnectionState, UpstreamOutcome, UpstreamWorker};
 use crate::server::record::{BodyState, Record};
 
@@ -35,7 +36,7 @@ mod budget;
 pub mod cluster;
 mod connect;
 mod failure;
-mod form;
+pub mod form;
 pub mod health;
 pub mod http1;
 pub mod io;
@@ -135,11 +136,11 @@ impl Upstream {
     ///
     /// # Errors
     /// See [`Failure`].
-    pub async fn send(
+    pub async fn send<'r>(
         &self,
         order: &Order<'_>,
         body: Outgoing,
-        outbound: &impl Fn(Option<HeaderValue>, Outgoing) -> Request<Outgoing>,
+        outbound: &impl Fn(Option<HeaderValue>, Outgoing) -> Outbound<'r>,
     ) -> Result<Answered, Failure> {
         if self.generation.get() != self.cluster.generation() {
             self.follow_cluster();
@@ -160,13 +161,13 @@ impl Upstream {
     }
 
     /// After a failure: to the same instance, to others, or not at all.
-    async fn send_again(
+    async fn send_again<'r>(
         &self,
         mut failure: Failure,
         mut endpoint: Rc<Endpoint>,
         order: &Order<'_>,
-        mut request: Option<Request<Outgoing>>,
-        outbound: &impl Fn(Option<HeaderValue>, Outgoing) -> Request<Outgoing>,
+        mut request: Option<Outbound<'r>>,
+        outbound: &impl Fn(Option<HeaderValue>, Outgoing) -> Outbound<'r>,
     ) -> Result<Answered, Failure> {
         let mut tried = vec![Rc::clone(&endpoint)];
         let (mut unprocessed, mut retries) = (0, self.settings().retries);
@@ -202,7 +203,7 @@ impl Upstream {
             if !never_sent {
                 self.counts.retry();
             }
-            let body = request.take().map_or_else(Outgoing::empty, Request::into_body);
+            let body = request.take().map_or_else(Outgoing::empty, |request| request.body);
             request = Some(outbound(self.host_of(&endpoint), body));
             let afresh = was_dead && matches!(failure, Failure::DeadLink);
             let sent = if afresh {
@@ -223,7 +224,7 @@ impl Upstream {
         &self,
         endpoint: &Rc<Endpoint>,
         order: &Order<'_>,
-        request: &mut Option<Request<Outgoing>>,
+        request: &mut Option<Outbound<'_>>,
     ) -> Result<Answered, Failure> {
         let mut counted = Counted::new(&self.counts);
         while let Some(mut link) = endpoint.take_idle_in_turn() {
@@ -248,7 +249,7 @@ impl Upstream {
         &self,
         endpoint: &Rc<Endpoint>,
         order: &Order<'_>,
-        request: &mut Option<Request<Outgoing>>,
+        request: &mut Option<Outbound<'_>>,
     ) -> Result<Answered, Failure> {
         let mut counted = Counted::new(&self.counts);
         let sent = self.send_unpooled(endpoint, order, request).await;
@@ -260,7 +261,7 @@ impl Upstream {
         &self,
         endpoint: &Rc<Endpoint>,
         order: &Order<'_>,
-        request: &mut Option<Request<Outgoing>>,
+        request: &mut Option<Outbound<'_>>,
     ) -> Result<Answered, Failure> {
         let load = InFlight::new(endpoint);
         let sent = match self.reach(endpoint, order).await {
@@ -278,11 +279,11 @@ impl Upstream {
         load: InFlight,
         mut link: Link,
         order: &Order<'_>,
-        request: &mut Option<Request<Outgoing>>,
+        request: &mut Option<Outbound<'_>>,
     ) -> Result<Answered, Failure> {
         if let Some(request) = request.as_mut().filter(|_| self.settings().http2) {
             // Meant for the protocol that the upstream did not choose.
-            request.headers_mut().remove(header::TE);
+            request.headers.take_out(&header::TE);
         }
         let connection = &mut link.connection;
         let answered = self.head_of(order, |cx| connection.poll_exchange(cx, request)).await;
@@ -305,21 +306,24 @@ impl Upstream {
         on: Rc<Multiplexed>,
         place: Option<Place>,
         order: &Order<'_>,
-        request: &mut Option<Request<Outgoing>>,
+        request: &mut Option<Outbound<'_>>,
     ) -> Result<Answered, Failure> {
-        let Some(mut sent) = request.take() else { return Err(Failure::DeadLink) };
-        for_http2(&mut sent, on.is_secure, &load.endpoint().instance.host);
+        let Some(mut outbound) = request.take() else { return Err(Failure::DeadLink) };
+        let sent = for_http2(&mut outbound, on.is_secure, &load.endpoint().instance.host);
         let stream = Stream::begin(on, &self.clock);
         let mut sender = stream.on.sender.clone();
         let mut answer = pin!(sender.try_send_request(sent));
+        let mut unsent = None;
         let answered = self.head_of(order, |cx| {
             answer.as_mut().poll(cx).map_err(|mut error| {
-                // One that was never written is put back in its place.
-                *request = error.take_message();
+                unsent = error.take_message();
                 error.into_error()
             })
         });
-        match answered.await {
+        let answered = answered.await;
+        // One that was never written is put back in its place.
+        *request = unsent.map(|unsent| Outbound { body: unsent.into_body(), ..outbound });
+        match answered {
             Ok(response) => {
                 let lease = Lease::of_stream(load, stream, place);
                 Ok(response.map(|body| Answer::http2(body, lease)))

@@ -3,11 +3,14 @@
 //! What holds: a malformed credential is reported, never skipped over; the parsing work is bounded
 //! by the head limits and a cap on cookies; nothing is copied.
 
+use std::borrow::Cow;
+
 use arrayvec::ArrayVec;
 use http::{HeaderMap, HeaderValue, header};
 
 use super::rejection::{Code, Rejection};
 use crate::config;
+use crate::fields::Headers;
 
 /// Different values of one name that are looked at (DESIGN.md section 4).
 const MAX_OF_ONE_NAME: usize = 4;
@@ -221,21 +224,17 @@ fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
 /// Removes from the headers what proves a session, so that an upstream cannot replay or leak it.
 ///
 /// `bearer_is_ours` says whether the bearer credential is the gateway's (see [`could_be_ours`]).
-pub fn withhold(settings: &config::Session, headers: &mut HeaderMap, bearer_is_ours: bool) {
+pub fn withhold<'v>(settings: &config::Session, headers: &mut impl Headers<'v>, bearer_is_ours: bool) {
     withhold_cookies(settings, headers);
     if let Some(name) = &settings.header {
-        headers.remove(name);
+        headers.take_out(name);
     }
-    if bearer_is_ours && headers.get_all(header::AUTHORIZATION).iter().any(|value| bearer(value).is_some()) {
-        let others: Vec<_> = headers
-            .get_all(header::AUTHORIZATION)
-            .iter()
-            .filter(|value| bearer(value).is_none())
-            .cloned()
-            .collect();
-        headers.remove(header::AUTHORIZATION);
+    if bearer_is_ours && headers.all(&header::AUTHORIZATION).any(|value| bearer(value).is_some()) {
+        let others = headers.all(&header::AUTHORIZATION).filter(|value| bearer(value).is_none());
+        let others: Vec<_> = others.cloned().collect();
+        headers.take_out(&header::AUTHORIZATION);
         for value in others {
-            headers.append(header::AUTHORIZATION, value);
+            headers.add(Cow::Owned(header::AUTHORIZATION), Cow::Owned(value));
         }
     }
 }
@@ -257,11 +256,11 @@ pub fn names_own_cookie(settings: &config::Session, headers: &HeaderMap) -> bool
         .any(|value| cookies(value.as_bytes()).any(|pair| is_own_cookie(settings, pair)))
 }
 
-fn withhold_cookies(settings: &config::Session, headers: &mut HeaderMap) {
+fn withhold_cookies<'v>(settings: &config::Session, headers: &mut impl Headers<'v>) {
     let ours = |pair: &&[u8]| is_own_cookie(settings, pair);
     let mut kept = Vec::new();
     let mut any = false;
-    for value in headers.get_all(header::COOKIE) {
+    for value in headers.all(&header::COOKIE) {
         for pair in cookies(value.as_bytes()) {
             if ours(&pair) {
                 any = true;
@@ -277,12 +276,8 @@ fn withhold_cookies(settings: &config::Session, headers: &mut HeaderMap) {
         return;
     }
     match HeaderValue::from_maybe_shared(bytes::Bytes::from(kept)) {
-        Ok(value) if !value.is_empty() => {
-            headers.insert(header::COOKIE, value);
-        }
-        _ => {
-            headers.remove(header::COOKIE);
-        }
+        Ok(value) if !value.is_empty() => headers.set(Cow::Owned(header::COOKIE), Cow::Owned(value)),
+        _ => headers.take_out(&header::COOKIE),
     }
 }
 
@@ -296,8 +291,8 @@ pub fn withhold_query(name: &str, query: &str) -> String {
 /// Whether a bearer credential on a public route may be one of this project: such a one is
 /// withheld, while an application's own tokens pass.
 #[must_use]
-pub fn could_be_ours(headers: &HeaderMap, issuers: &[String]) -> bool {
-    headers.get_all(header::AUTHORIZATION).iter().filter_map(bearer).any(|value| {
+pub fn could_be_ours<'v>(headers: &impl Headers<'v>, issuers: &[String]) -> bool {
+    headers.all(&header::AUTHORIZATION).filter_map(bearer).any(|value| {
         is_opaque(value)
             || std::str::from_utf8(value)
                 .ok()

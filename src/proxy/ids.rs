@@ -1,11 +1,13 @@
 //! Request ids, trace context, and the mark by which a loop is seen.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 
+use crate::fields::Headers;
 use crate::identity::owned::same;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -124,9 +126,9 @@ impl Ids {
         !(is_request_id(name) || (self.fresh_trace && *name == TRACESTATE))
     }
 
-    pub fn set(&self, headers: &mut HeaderMap) {
-        headers.insert(REQUEST_ID, self.request_id.clone());
-        headers.insert(TRACEPARENT, self.traceparent.clone());
+    pub fn set<'s>(&'s self, headers: &mut impl Headers<'s>) {
+        headers.set(Cow::Owned(REQUEST_ID), Cow::Borrowed(&self.request_id));
+        headers.set(Cow::Owned(TRACEPARENT), Cow::Borrowed(&self.traceparent));
     }
 }
 
@@ -159,14 +161,14 @@ impl Via {
     }
 
     /// Says in which version a message came to us.
-    pub fn add(&self, received: Version, headers: &mut HeaderMap) {
+    pub fn add<'s>(&'s self, received: Version, headers: &mut impl Headers<'s>) {
         let [http_11, http_10, http_2] = &self.values;
         let value = match received {
             Version::HTTP_2 => http_2,
             Version::HTTP_10 => http_10,
             _ => http_11,
         };
-        headers.append(header::VIA, value.clone());
+        headers.add(Cow::Owned(header::VIA), Cow::Borrowed(value));
     }
 }
 

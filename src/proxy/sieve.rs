@@ -4,11 +4,14 @@
 //! nothing a server could take for the gateway's own word (identity, client, request id), and
 //! nothing that `Connection` names gets through.
 
+use std::borrow::Cow;
+
 use http::HeaderMap;
 
 use super::hop;
 use super::ids::Ids;
 use crate::client::Forwarding;
+use crate::fields::Headers;
 use crate::identity::owned::Owned;
 
 /// What is held back on behalf of whom.
@@ -19,8 +22,8 @@ pub struct Sieve<'a> {
 }
 
 impl Sieve<'_> {
-    /// Copies what may pass, in the order it came. One look at each name.
-    pub fn pass(&self, inbound: &HeaderMap, outbound: &mut HeaderMap) {
+    /// Passes on what may pass, in the order it came. One look at each name.
+    pub fn pass<'h>(&self, inbound: &'h HeaderMap, outbound: &mut impl Headers<'h>) {
         let nominated = hop::nominated(inbound);
         for (name, value) in inbound {
             let held_back = hop::is_hop_by_hop(name)
@@ -29,7 +32,7 @@ impl Sieve<'_> {
                 || !self.forwarding.lets_pass(name)
                 || !self.ids.let_pass(name);
             if !held_back {
-                outbound.append(name.clone(), value.clone());
+                outbound.add(Cow::Borrowed(name), Cow::Borrowed(value));
             }
         }
     }

@@ -4,6 +4,7 @@
 //! What holds: bytes pass as they came; of a WebSocket the ends of frames are known, so that one
 //! that is cut short ends between two of them and says why.
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
@@ -19,6 +20,7 @@ pub use self::handshake::Handshake;
 
 use crate::clock::CoarseClock;
 use crate::exchange::Exchange;
+use crate::fields::Headers;
 use crate::server::connection;
 use crate::server::io::Guarded;
 use crate::server::record::{End, Record};
@@ -76,9 +78,10 @@ impl Wanted {
     }
 
     /// Asks the upstream for it.
-    pub fn ask(&self, headers: &mut HeaderMap) {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(header::UPGRADE, self.protocol.clone());
+    pub fn ask<'s>(&'s self, headers: &mut impl Headers<'s>) {
+        let upgrade = HeaderValue::from_static("upgrade");
+        headers.set(Cow::Owned(header::CONNECTION), Cow::Owned(upgrade));
+        headers.set(Cow::Owned(header::UPGRADE), Cow::Borrowed(&self.protocol));
     }
 
     /// Whether a 101 switches to what was asked for, and nothing else.

@@ -3,24 +3,27 @@
 //! What holds: a check is a request on a connection of its own, over the same way that requests
 //! take; 2xx and 3xx pass, as for HAProxy and Kubernetes, and everything else fails.
 
+use std::borrow::Cow;
+use std::future::poll_fn;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use http::{HeaderValue, Request, StatusCode, Uri, Version, header};
-use hyper::client::conn::{http1, http2};
+use http::{HeaderValue, Method, StatusCode, header};
+use hyper::client::conn::http2;
 use hyper_util::rt::TokioIo;
 use tokio::task::JoinHandle;
 
-use super::READ_SIZE;
 use super::body::Outgoing;
 use super::cluster::{Cluster, Instance};
-use super::form::for_http2;
+use super::form::{Outbound, for_http2};
+use super::http1::Connection;
 use super::io::Socket;
 use super::pool::OnThisThread;
 use super::tls::Speak;
 use crate::clock;
 use crate::config::{Health, UpstreamHost};
+use crate::fields::{Fields, Headers as _};
 
 const AGENT: HeaderValue =
     HeaderValue::from_static(concat!("stytch-gateway/", env!("CARGO_PKG_VERSION"), " (health check)"));
@@ -69,22 +72,19 @@ async fn ask(
         UpstreamHost::Fixed(host) => host,
         UpstreamHost::Preserve | UpstreamHost::Target => &instance.host,
     };
-    let mut request = Request::get(Uri::from(health.path.clone()))
-        .header(header::HOST, host)
-        .header(header::USER_AGENT, AGENT)
-        .version(Version::HTTP_11)
-        .body(Outgoing::empty())?;
-    let io = TokioIo::new(stream);
+    let mut headers = Fields::default();
+    headers.add(Cow::Owned(header::HOST), Cow::Borrowed(host));
+    headers.add(Cow::Owned(header::USER_AGENT), Cow::Owned(AGENT));
+    let mut request =
+        Outbound { method: &Method::GET, target: Some(&health.path), headers, body: Outgoing::empty() };
     if is_http2 {
-        for_http2(&mut request, is_secure, &instance.host);
-        let (mut sender, connection) = http2::handshake(OnThisThread, io).await?;
+        let request = for_http2(&mut request, is_secure, &instance.host);
+        let (mut sender, connection) = http2::handshake(OnThisThread, TokioIo::new(stream)).await?;
         let _driven = Driven(tokio::task::spawn_local(async move { drop(connection.await) }));
         Ok(sender.send_request(request).await?.status())
     } else {
-        let (mut sender, connection) =
-            http1::Builder::new().read_buf_exact_size(Some(READ_SIZE)).handshake(io).await?;
-        let _driven = Driven(tokio::task::spawn_local(async move { drop(connection.await) }));
-        Ok(sender.send_request(request).await?.status())
+        let (mut connection, mut request) = (Connection::new(stream, None), Some(request));
+        Ok(poll_fn(|cx| connection.poll_exchange(cx, &mut request)).await?.status())
     }
 }
 

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
-use http::{Method, Request, Response};
+use http::{Method, Response};
 use hyper::body::{Body as _, Frame};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio_util::io::poll_read_buf;
@@ -19,7 +19,8 @@ use self::decoder::Piece;
 use self::response::Heads;
 use self::upload::{Progress, Upload};
 use super::READ_SIZE;
-use super::body::{self, Outgoing};
+use super::body;
+use super::form::Outbound;
 use super::io::Socket;
 use super::room::Place;
 
@@ -122,12 +123,12 @@ impl Connection {
     pub(super) fn poll_exchange(
         &mut self,
         cx: &mut Context<'_>,
-        request: &mut Option<Request<Outgoing>>,
+        request: &mut Option<Outbound<'_>>,
     ) -> Poll<Result<Response<Decoder>, Error>> {
         if let Some(unsent) = request {
-            self.heads = Heads::of(unsent.method() == Method::HEAD);
+            self.heads = Heads::of(*unsent.method == Method::HEAD);
             self.has_heard = false;
-            if unsent.body().is_end_stream() {
+            if unsent.body.is_end_stream() {
                 ready!(self.poll_begin(cx, unsent))?;
                 *request = None;
             } else if let Some(unsent) = request.take() {
@@ -155,7 +156,7 @@ impl Connection {
     }
 
     /// Writes a request without a body, most often at a stroke.
-    fn poll_begin(&mut self, cx: &mut Context<'_>, request: &Request<Outgoing>) -> Poll<Result<(), Error>> {
+    fn poll_begin(&mut self, cx: &mut Context<'_>, request: &Outbound<'_>) -> Poll<Result<(), Error>> {
         WRITTEN.with_borrow_mut(|head| {
             head.clear();
             request::write_head(request, head);

@@ -5,8 +5,10 @@
 
 use std::io::Write as _;
 
-use http::{HeaderName, Request, header};
+use http::{HeaderName, header};
 use hyper::body::Body;
+
+use crate::upstream::form::Outbound;
 
 /// How the end of a request's body is told (RFC 9112 section 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,14 +28,14 @@ impl Framing {
 }
 
 /// Writes the head of a request, its target in origin form.
-pub(super) fn write_head(request: &Request<impl Body>, out: &mut Vec<u8>) -> Framing {
-    let framing = Framing::of(request.body());
-    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-    for part in [request.method().as_str(), " ", target, " HTTP/1.1\r\n"] {
+pub(super) fn write_head(request: &Outbound<'_>, out: &mut Vec<u8>) -> Framing {
+    let framing = Framing::of(&request.body);
+    let target = request.target.map_or("/", |target| target.as_str());
+    for part in [request.method.as_str(), " ", target, " HTTP/1.1\r\n"] {
         out.extend_from_slice(part.as_bytes());
     }
     let mut has_length = false;
-    for (name, value) in request.headers() {
+    for (name, value) in request.headers.iter() {
         if frames(name) {
             has_length |= name == header::CONTENT_LENGTH;
             continue;

@@ -1,14 +1,19 @@
 //! A connection against a far end that says exactly what it is told to.
 
+use std::borrow::Cow;
 use std::future::poll_fn;
+use std::sync::LazyLock;
 
-use http::HeaderMap;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, header};
 use http_body_util::BodyExt as _;
 use hyper::body::Body;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
 use super::*;
+use crate::fields::{Fields, Headers as _};
+use crate::upstream::body::Outgoing;
 
 /// What a connection makes of these bytes, as the answer to a request without a body, and whether it
 /// may carry another one.
@@ -31,16 +36,18 @@ impl Body for Reading<'_> {
     }
 }
 
-fn ask(method: Method) -> Option<Request<Outgoing>> {
-    let request = Request::builder().method(method).uri("/a?b").header("host", "app.test");
-    Some(request.body(Outgoing::empty()).unwrap())
+fn ask(method: &Method) -> Option<Outbound<'_>> {
+    static TARGET: LazyLock<PathAndQuery> = LazyLock::new(|| PathAndQuery::from_static("/a?b"));
+    let mut headers = Fields::default();
+    headers.add(Cow::Owned(header::HOST), Cow::Owned(HeaderValue::from_static("app.test")));
+    Some(Outbound { method, target: Some(&TARGET), headers, body: Outgoing::empty() })
 }
 
 /// Pieces are sent one after another, each when the one before was read; then the connection ends.
 async fn hear(method: Method, pieces: &[&[u8]]) -> Result<Heard, Error> {
     let (near, mut far) = UnixStream::pair().unwrap();
     let mut connection = Connection::new(Socket::Unix(near), None);
-    let mut request = ask(method);
+    let mut request = ask(&method);
     let sending = async {
         for piece in pieces {
             far.write_all(piece).await.unwrap();
@@ -236,9 +243,10 @@ async fn a_request_is_written_once_and_plainly() {
         (Method::POST, Some("0"), "POST /a?b HTTP/1.1\r\nhost: app.test\r\ncontent-length: 0\r\n\r\n"),
         (Method::POST, Some("7"), "POST /a?b HTTP/1.1\r\nhost: app.test\r\ncontent-length: 0\r\n\r\n"),
     ] {
-        let mut request = ask(method);
-        if let Some(length) = length {
-            request.as_mut().unwrap().headers_mut().insert("content-length", length.parse().unwrap());
+        let mut request = ask(&method);
+        if let (Some(length), Some(request)) = (length, &mut request) {
+            let length = HeaderValue::from_static(length);
+            request.headers.add(Cow::Owned(header::CONTENT_LENGTH), Cow::Owned(length));
         }
         poll_fn(|cx| {
             assert!(connection.poll_exchange(cx, &mut request).is_pending());
@@ -266,7 +274,7 @@ async fn a_connection_that_has_ended_takes_no_request() {
     let mut connection = Connection::new(Socket::Unix(near), None);
     assert!(connection.is_silent());
     drop(far);
-    let mut request = ask(Method::GET);
+    let mut request = ask(&Method::GET);
     let failed = poll_fn(|cx| connection.poll_exchange(cx, &mut request)).await;
     assert!(matches!(failed, Err(Error::Io(_))) && request.is_some());
 }

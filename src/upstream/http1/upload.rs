@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
-use http::{HeaderMap, Request};
+use http::HeaderMap;
 use hyper::body::{Body as _, Frame};
 use tokio::io::AsyncWrite as _;
 use tokio::task::AbortHandle;
@@ -19,6 +19,7 @@ use tokio::task::AbortHandle;
 use super::Error;
 use super::request::{Framing, write_field, write_head, write_size};
 use crate::upstream::body::{self, Outgoing};
+use crate::upstream::form::Outbound;
 use crate::upstream::io::Socket;
 
 /// Pieces of a body up to here are copied behind one another and go out together.
@@ -96,10 +97,10 @@ impl Drop for Elsewhere {
 }
 
 impl Upload {
-    pub(super) fn new(request: Request<Outgoing>) -> Self {
+    pub(super) fn new(request: Outbound<'_>) -> Self {
         let mut out = Vec::new();
         let framing = write_head(&request, &mut out);
-        Self { body: Some(request.into_body()), framing, ..Self::of_rest(out) }
+        Self { body: Some(request.body), framing, ..Self::of_rest(out) }
     }
 
     /// Of a request without a body.
