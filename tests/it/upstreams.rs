@@ -5,14 +5,20 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::{TcpStream, UnixListener, UnixStream};
 
 use crate::echo::{Answer, Step};
+use crate::pki::Pki;
 use crate::world::{World, until};
 
+mod answers;
+mod broken;
 pub(crate) mod http2;
 mod instances;
+mod kept;
+mod requests;
 mod room;
+mod scripted;
 mod tls;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -239,6 +245,25 @@ async fn nobody_waits_for_an_answer_nobody_wants() {
     drop(leaving);
     let line = world.log(1).await.remove(0);
     assert_eq!(line["path"], "/public/held");
+}
+
+/// As with nginx and Envoy: what cannot be told from a client that is gone counts as one.
+#[tokio::test]
+async fn nor_does_a_client_that_has_closed_its_half_mid_request() {
+    let pki = Pki::new();
+    let world = pki.world("").await;
+    world.upstream.on("/public/held", |_| Answer::steps([Step::Hold]));
+    let ask = world.get("/public/held").bytes();
+    let mut plain = TcpStream::connect(world.address()).await.unwrap();
+    let mut secured = pki.client(&["http/1.1"]).secure(world.tls_address(), "app.test").await.unwrap();
+    plain.write_all(&ask).await.unwrap();
+    secured.write_all(&ask).await.unwrap();
+    world.upstream.wait_for(2).await;
+    plain.shutdown().await.unwrap();
+    secured.shutdown().await.unwrap();
+    assert_eq!(plain.read(&mut [0]).await.unwrap(), 0);
+    assert_eq!(secured.read(&mut [0]).await.unwrap(), 0);
+    assert!(world.log(2).await.iter().all(|line| line["status"] == 499));
 }
 
 #[tokio::test]
