@@ -89,7 +89,12 @@ impl Body for Reply {
                     }
                     None => passed_on(frame, exchange.as_deref()),
                 },
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Some(Err(error)) => {
+                    if let Some(exchange) = exchange {
+                        broke_off(exchange, &error);
+                    }
+                    return Poll::Ready(Some(Err(error)));
+                }
                 None => return Poll::Ready(None),
             },
         };
@@ -111,6 +116,15 @@ impl Body for Reply {
             Content::Own(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Content::Upstream { body, .. } => body.size_hint(),
         }
+    }
+}
+
+/// The status is out; for the log, and for whoever counts, the request has failed all the same.
+fn broke_off(exchange: &mut Exchange, error: &upstream::Error) {
+    if error.is_malformed() || error.is_incomplete() {
+        exchange.failed(Code::UpstreamProtocol, "the response broke off");
+    } else if !error.is_of_the_request() {
+        exchange.failed(Code::UpstreamUnreachable, "the connection to the upstream broke");
     }
 }
 

@@ -103,6 +103,12 @@ impl Error {
         }
     }
 
+    /// Whether it was the request's own body that broke off.
+    #[must_use]
+    pub const fn is_of_the_request(&self) -> bool {
+        matches!(self, Self::Http1(http1::Error::Body(_)))
+    }
+
     fn of_http2(&self) -> Option<&h2::Error> {
         let Self::Http2(error) = self else { return None };
         error.source()?.downcast_ref()
