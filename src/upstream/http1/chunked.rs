@@ -82,6 +82,9 @@ impl Chunked {
         } else {
             memchr::memmem::find(held, b"\r\n\r\n").map(|at| at + 4)
         };
+        if has_bare_lf(&held[..end.unwrap_or(held.len())]) {
+            return Err(Error::Malformed("a bare LF in the trailers"));
+        }
         let Some(end) = end.filter(|end| *end <= MOST_TRAILERS) else {
             let is_endless = end.is_some() || held.len() > MOST_TRAILERS;
             return if is_endless {
@@ -135,11 +138,12 @@ const fn is_control(byte: u8) -> bool {
     byte.is_ascii_control() && byte != b'\t'
 }
 
+fn has_bare_lf(lines: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', lines).any(|lf| lf == 0 || lines[lf - 1] != b'\r')
+}
+
 fn fields(lines: &[u8]) -> Result<HeaderMap, Error> {
     let malformed = || Error::Malformed("the trailers are none");
-    if memchr::memchr_iter(b'\n', lines).any(|lf| lf == 0 || lines[lf - 1] != b'\r') {
-        return Err(malformed());
-    }
     let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
     let Ok(httparse::Status::Complete((_, fields))) = httparse::parse_headers(lines, &mut fields) else {
         return Err(malformed());

@@ -17,6 +17,7 @@ use crate::proxy::hop;
 /// More interim responses (RFC 9110 section 15.2) are an upstream that will never answer.
 const MOST_INTERIM: u8 = 32;
 const MOST_HEADERS: usize = 100;
+const TOO_LARGE: Error = Error::Malformed("the head is too large");
 
 /// The head of a response, and how its body is read.
 pub(super) struct Head {
@@ -69,12 +70,15 @@ impl Heads {
             if lf == 0 || held[lf - 1] != b'\r' {
                 return Err(Error::Malformed("a bare LF in the head"));
             }
+            if lf >= READ_SIZE {
+                return Err(TOO_LARGE);
+            }
             if held[..=lf].ends_with(b"\r\n\r\n") {
                 return Ok(Some(lf + 1));
             }
         }
         self.seen = held.len();
-        if held.len() >= READ_SIZE { Err(Error::Malformed("the head is too large")) } else { Ok(None) }
+        if held.len() >= READ_SIZE { Err(TOO_LARGE) } else { Ok(None) }
     }
 }
 

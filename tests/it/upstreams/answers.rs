@@ -270,7 +270,6 @@ async fn however_an_answer_is_cut_into_packets_it_is_the_same() {
 }
 
 #[tokio::test]
-#[ignore = "today the connection is closed after trailers"]
 async fn after_trailers_a_connection_is_used_again() {
     let stage = Stage::set().await;
     for te in ["TE: trailers\r\n", ""] {
