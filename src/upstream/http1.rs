@@ -17,7 +17,7 @@ use tokio_util::io::poll_read_buf;
 
 use self::decoder::Piece;
 use self::response::Heads;
-use self::upload::{Progress, Upload};
+use self::upload::{Elsewhere, Progress, Upload};
 use super::READ_SIZE;
 use super::body;
 use super::form::Outbound;
@@ -109,6 +109,11 @@ impl Connection {
         is_clean
     }
 
+    /// What is still to be sent after the response was read to its end, if anything is.
+    pub(super) fn take_rest(&mut self) -> Option<Elsewhere> {
+        self.upload.take_rest()
+    }
+
     /// The socket, and what was read beyond the response, once the request is through.
     pub(super) fn into_parts(self) -> Option<(Socket, Vec<u8>)> {
         let stream = Rc::try_unwrap(self.stream).ok()?.into_inner();
@@ -178,6 +183,9 @@ impl Connection {
         cx: &mut Context<'_>,
         decoder: &mut Decoder,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if let Some(error) = self.upload.broken(cx) {
+            return Poll::Ready(Some(Err(error)));
+        }
         loop {
             match decoder.next(&mut self.held) {
                 Ok(Piece::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),

@@ -276,8 +276,20 @@ impl Lease {
         }
     }
 
-    /// The response was read to its end.
+    /// The response was read to its end. What is left of the request goes out first: an upstream may
+    /// answer before it has read it.
     pub(super) fn release(mut self) {
+        match self.connection().and_then(Connection::take_rest) {
+            None => self.put_back(),
+            Some(rest) => drop(tokio::task::spawn_local(async move {
+                if rest.is_sent().await {
+                    self.put_back();
+                }
+            })),
+        }
+    }
+
+    fn put_back(mut self) {
         let Held::Link { link, reusable: true } = &mut self.held else { return };
         let Some(mut link) = link.take_if(|link| link.connection.may_be_kept()) else { return };
         let endpoint = &self.load.0;

@@ -262,7 +262,7 @@ async fn nor_does_a_client_that_has_closed_its_half_mid_request() {
     plain.shutdown().await.unwrap();
     secured.shutdown().await.unwrap();
     assert_eq!(plain.read(&mut [0]).await.unwrap(), 0);
-    assert_eq!(secured.read(&mut [0]).await.unwrap(), 0);
+    assert!(matches!(secured.read(&mut [0]).await, Ok(0) | Err(_)));
     assert!(world.log(2).await.iter().all(|line| line["status"] == 499));
 }
 

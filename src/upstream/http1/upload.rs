@@ -8,13 +8,14 @@ use std::future::poll_fn;
 use std::io::{ErrorKind, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use http::HeaderMap;
 use hyper::body::{Body as _, Frame};
 use tokio::io::AsyncWrite as _;
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 
 use super::Error;
 use super::request::{Framing, write_field, write_head, write_size};
@@ -24,6 +25,8 @@ use crate::upstream::io::Socket;
 
 /// Pieces of a body up to here are copied behind one another and go out together.
 const SHORT: usize = 8 * 1024;
+/// An upstream that has answered, and then takes nothing for so long, reads no further.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How far a request is.
 pub(super) enum Progress {
@@ -38,9 +41,22 @@ pub(super) enum Progress {
 }
 
 /// A request that is sent by a task of its own, which ends with this.
-pub(super) struct Elsewhere {
-    task: AbortHandle,
-    is_through: Rc<Cell<bool>>,
+pub(in crate::upstream) struct Elsewhere {
+    task: JoinHandle<bool>,
+    waits: Rc<Waits>,
+}
+
+/// What the task tells of itself.
+#[derive(Default)]
+struct Waits {
+    is_through: Cell<bool>,
+    /// The upstream takes nothing.
+    is_blocked: Cell<bool>,
+    /// Times that it took something.
+    writes: Cell<u64>,
+    /// The body broke off, and with it the response: whoever reads that is told.
+    broken: RefCell<Option<Error>>,
+    reader: RefCell<Option<Waker>>,
 }
 
 /// See the module.
@@ -53,13 +69,14 @@ pub(super) struct Upload {
     /// None when all of it was taken.
     body: Option<Outgoing>,
     framing: Framing,
+    writes: u64,
 }
 
 impl Progress {
     pub(super) fn is_done(&self) -> bool {
         match self {
             Self::Done => true,
-            Self::Elsewhere(elsewhere) => elsewhere.is_through.get(),
+            Self::Elsewhere(elsewhere) => elsewhere.waits.is_through.get(),
             Self::Here(_) | Self::Failed => false,
         }
     }
@@ -79,14 +96,61 @@ impl Progress {
     /// The response has begun: what is still to be sent goes on beside it.
     pub(super) fn goes_on(&mut self, stream: &Rc<RefCell<Socket>>) {
         let Self::Here(mut upload) = std::mem::replace(self, Self::Done) else { return };
-        let is_through = Rc::new(Cell::new(false));
-        let (through, stream) = (Rc::clone(&is_through), Rc::clone(stream));
-        let sending = async move {
-            let sent = poll_fn(|cx| upload.poll(cx, &mut stream.borrow_mut())).await;
-            through.set(sent.is_ok());
-        };
-        let task = tokio::task::spawn_local(sending).abort_handle();
-        *self = Self::Elsewhere(Elsewhere { task, is_through });
+        let waits = Rc::new(Waits::default());
+        let (told, stream) = (Rc::clone(&waits), Rc::clone(stream));
+        let task = tokio::task::spawn_local(async move {
+            let sent = poll_fn(|cx| {
+                let sent = upload.poll(cx, &mut stream.borrow_mut());
+                told.is_blocked.set(sent.is_pending() && !upload.is_out());
+                told.writes.set(upload.writes);
+                sent
+            });
+            let sent = sent.await;
+            told.is_through.set(sent.is_ok());
+            if let Err(error @ Error::Body(_)) = sent {
+                told.broken.replace(Some(error));
+                if let Some(reader) = told.reader.take() {
+                    reader.wake();
+                }
+            }
+            told.is_through.get()
+        });
+        *self = Self::Elsewhere(Elsewhere { task, waits });
+    }
+
+    /// Why there will be no more of the response, when the request's body has broken off meanwhile.
+    pub(super) fn broken(&self, cx: &Context<'_>) -> Option<Error> {
+        let Self::Elsewhere(Elsewhere { waits, .. }) = self else { return None };
+        let broken = waits.broken.take();
+        if broken.is_none() {
+            waits.reader.replace(Some(cx.waker().clone()));
+        }
+        broken
+    }
+
+    /// What is still sent by a task, now that the response is over. It counts as done.
+    pub(super) fn take_rest(&mut self) -> Option<Elsewhere> {
+        if self.is_done() || !matches!(self, Self::Elsewhere(_)) {
+            return None;
+        }
+        match std::mem::replace(self, Self::Done) {
+            Self::Elsewhere(elsewhere) => Some(elsewhere),
+            _ => None,
+        }
+    }
+}
+
+impl Elsewhere {
+    /// Waits until all is sent. False when it broke off, or the upstream reads no further.
+    pub(in crate::upstream) async fn is_sent(mut self) -> bool {
+        loop {
+            let before = self.waits.writes.get();
+            match tokio::time::timeout(PATIENCE, &mut self.task).await {
+                Ok(sent) => return sent.unwrap_or(false),
+                Err(_) if self.waits.is_blocked.get() && self.waits.writes.get() == before => return false,
+                Err(_) => {}
+            }
+        }
     }
 }
 
@@ -106,7 +170,7 @@ impl Upload {
     /// Of a request without a body.
     pub(super) const fn of_rest(out: Vec<u8>) -> Self {
         let framing = Framing::Length(0);
-        Self { out, written: 0, piece: Bytes::new(), behind: b"", body: None, framing }
+        Self { out, written: 0, piece: Bytes::new(), behind: b"", body: None, framing, writes: 0 }
     }
 
     /// Ready when all is out.
@@ -134,6 +198,7 @@ impl Upload {
         if written == 0 {
             return Poll::Ready(Err(Error::Io(ErrorKind::WriteZero.into())));
         }
+        self.writes += 1;
         let of_out = written.min(self.out.len() - self.written);
         self.written += of_out;
         written -= of_out;
@@ -171,6 +236,9 @@ impl Upload {
         match &mut self.framing {
             Framing::Length(left) => {
                 *left = left.checked_sub(data.len() as u64).ok_or(Error::Body(body::Error::WrongLength))?;
+                if *left == 0 {
+                    self.body = None;
+                }
             }
             Framing::Chunked => {
                 write_size(data.len(), &mut self.out);
