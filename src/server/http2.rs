@@ -156,7 +156,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Connection<S> {
         }
         let stream = Rc::new(Stream::begin(self, record));
         self.arriving.set(Some(Rc::clone(&stream)));
-        async move {
+        // On the heap: hyper and the runtime move what they run, and a request's room is some KiB.
+        Box::pin(async move {
             let (connection, record) = (&stream.connection, Rc::clone(&stream.record));
             let is_head = request.method() == Method::HEAD;
             let near = (request.method() == Method::CONNECT).then(|| hyper::upgrade::on(&mut request));
@@ -177,7 +178,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Connection<S> {
                 connection.switched.set(Some(Switched { near, far, stream: Rc::clone(&stream) }));
             }
             Ok(Answer::to(response, is_head, record))
-        }
+        })
     }
 }
 
