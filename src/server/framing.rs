@@ -13,6 +13,7 @@ mod body;
 mod bytes;
 mod fields;
 mod request_line;
+mod told;
 
 /// The longest request target, in bytes.
 const MAX_TARGET: usize = 8 * 1024;
@@ -173,18 +174,6 @@ impl Framing {
             messages: 0,
             max_head_bytes,
             max_headers,
-        }
-    }
-
-    /// Judges a request line that was told of rather than sent, as strictly as one that was sent.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn judge_told(method: &str, target: &str) -> Result<(), Malformed> {
-        let head = format!("{method} {target} HTTP/1.1\r\nHost: told\r\n\r\n");
-        match Self::new(usize::MAX, 1).judge(head.as_bytes()).stop {
-            Stop::None | Stop::Hold => Ok(()),
-            Stop::Malformed(why) => Err(why),
         }
     }
 

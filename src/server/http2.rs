@@ -5,7 +5,7 @@
 //! would have taken too; what a client can make the gateway do by frames alone is bounded; a request
 //! that takes too long ends its stream, and no other. In clear text nobody speaks it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
@@ -70,7 +70,6 @@ struct Connection<S> {
     arriving: Cell<Option<Rc<Stream<S>>>>,
     /// The request that was answered with a switch, until hyper has told the client.
     switched: Cell<Option<Switched<S>>>,
-    scratch: RefCell<Vec<u8>>,
 }
 
 /// Serves HTTP/2 until the connection ends.
@@ -87,7 +86,6 @@ where
         streams: Cell::new(0),
         arriving: Cell::default(),
         switched: Cell::default(),
-        scratch: RefCell::default(),
     });
     let answering = Rc::clone(&connection);
     let service = service_fn(move |request| answering.answer(request));
@@ -163,10 +161,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Connection<S> {
             let near = (request.method() == Method::CONNECT).then(|| hyper::upgrade::on(&mut request));
             let (mut parts, body) = request.into_parts();
             let site = connection.worker.site();
-            let sound = {
-                let scratch = &mut connection.scratch.borrow_mut();
-                head::translate(&mut parts, &site.config.server.limits, scratch)
-            };
+            let sound = head::translate(&mut parts, &site.config.server.limits);
             drop(site);
             let door = Rc::new(connection.door.of_stream(&record));
             let Ok(mut response) = door.serve_read(Request::from_parts(parts, body), sound).await;

@@ -68,7 +68,8 @@ impl Framing {
         self.len += end;
         match rest.get(end) {
             Some(b':') if self.len > 0 => {
-                self.interest = match self.interest_in_name() {
+                let name = if self.len > WORD { b"too long" } else { self.word() };
+                self.interest = match Interest::in_name(name) {
                     Ok(interest) => interest,
                     why => return self.blame(end, why.map(|_| 0)),
                 };
@@ -82,24 +83,6 @@ impl Framing {
                 self.blame(end, Err(Malformed::TooLarge("a header name is too long")))
             }
             _ => self.blame(end, syntax("a byte in a header name is not allowed there")),
-        }
-    }
-
-    /// Servers that turn `_` into `-` would read an alias as the header itself, after the body was
-    /// framed without it.
-    fn interest_in_name(&self) -> Result<Interest, Malformed> {
-        if self.len > WORD {
-            return Ok(Interest::None);
-        }
-        match self.word() {
-            b"content-length" => Ok(Interest::ContentLength),
-            b"transfer-encoding" => Ok(Interest::TransferEncoding),
-            b"host" => Ok(Interest::Host),
-            b"upgrade" => Ok(Interest::Upgrade),
-            name if is_alias(name, b"content-length") || is_alias(name, b"transfer-encoding") => {
-                syntax("a header that some take for Content-Length or Transfer-Encoding")
-            }
-            _ => Ok(Interest::None),
         }
     }
 
@@ -132,7 +115,7 @@ impl Framing {
     }
 
     /// A complete field: what it says about framing is taken down.
-    fn field_done(&mut self) -> Result<(), Malformed> {
+    pub(super) fn field_done(&mut self) -> Result<(), Malformed> {
         if self.in_trailers || self.interest == Interest::None {
             return Ok(());
         }
@@ -158,6 +141,23 @@ impl Framing {
             Interest::None => {}
         }
         Ok(())
+    }
+}
+
+impl Interest {
+    /// Of a name in lower case. Servers that turn `_` into `-` would read an alias as the header
+    /// itself, after the body was framed without it.
+    pub(super) fn in_name(name: &[u8]) -> Result<Self, Malformed> {
+        match name {
+            b"content-length" => Ok(Self::ContentLength),
+            b"transfer-encoding" => Ok(Self::TransferEncoding),
+            b"host" => Ok(Self::Host),
+            b"upgrade" => Ok(Self::Upgrade),
+            _ if is_alias(name, b"content-length") || is_alias(name, b"transfer-encoding") => {
+                syntax("a header that some take for Content-Length or Transfer-Encoding")
+            }
+            _ => Ok(Self::None),
+        }
     }
 }
 

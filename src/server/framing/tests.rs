@@ -7,6 +7,7 @@ use super::*;
 
 mod beside_hyper;
 mod generated;
+mod told;
 
 const HEAD: usize = 2048;
 const FIELDS: usize = 8;

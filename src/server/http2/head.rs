@@ -5,7 +5,6 @@
 //! `Host` name one host; the target is in origin form.
 
 use http::request::Parts;
-use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use hyper::ext::Protocol;
 
@@ -13,27 +12,18 @@ use crate::access::host;
 use crate::access::rejection::{Code, Rejection};
 use crate::config::Limits;
 use crate::proxy::tunnel::Handshake;
-use crate::server::framing::{Framing, Stop};
-
-/// RFC 9113 section 8.2.2. h2 refuses them as well.
-const OF_A_CONNECTION: [HeaderName; 5] = [
-    header::CONNECTION,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
+use crate::server::framing::{Framing, Malformed};
 
 const fn no<T>(reason: &'static str) -> Result<T, Rejection> {
     Err(Rejection::new(Code::BadRequest, reason))
 }
 
-/// Turns a head into what the same request would be in HTTP/1.1. `scratch` is written over.
+/// Turns a head into what the same request would be in HTTP/1.1.
 ///
 /// # Errors
 /// `bad_request`, `header_too_large`, or `misdirected_request` for another scheme than the
 /// connection's.
-pub(super) fn translate(parts: &mut Parts, limits: &Limits, scratch: &mut Vec<u8>) -> Result<(), Rejection> {
+pub(super) fn translate(parts: &mut Parts, limits: &Limits) -> Result<(), Rejection> {
     let opens_websocket = parts.method == Method::CONNECT;
     if opens_websocket && !asks_for_websocket(parts) {
         // Is refused for what it is, and may have no path.
@@ -48,7 +38,12 @@ pub(super) fn translate(parts: &mut Parts, limits: &Limits, scratch: &mut Vec<u8
     name_host(&parts.uri, &mut parts.headers)?;
     join_cookies(&mut parts.headers);
     let Some(target) = parts.uri.path_and_query().cloned() else { return no("the request has no path") };
-    judge(&parts.method, &target, &parts.headers, limits, scratch)?;
+    if parts.headers.keys().any(is_of_a_connection) {
+        return no("a header that concerns one connection of HTTP/1.1");
+    }
+    Framing::new(limits.header_bytes, limits.headers)
+        .judge_head(&parts.method, &target, &parts.headers)
+        .map_err(Malformed::rejection)?;
     parts.uri = Uri::from(target);
     if opens_websocket {
         Handshake::begin(parts)?;
@@ -60,6 +55,14 @@ pub(super) fn translate(parts: &mut Parts, limits: &Limits, scratch: &mut Vec<u8
 /// Whether a CONNECT is one for a WebSocket (RFC 8441 section 5), and for nothing else.
 fn asks_for_websocket(parts: &Parts) -> bool {
     parts.extensions.get::<Protocol>().is_some_and(|protocol| protocol.as_str() == "websocket")
+}
+
+/// RFC 9113 section 8.2.2. h2 refuses them as well.
+fn is_of_a_connection(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection" | "transfer-encoding" | "upgrade" | "keep-alive" | "proxy-connection"
+    )
 }
 
 /// RFC 9113 section 8.3.1.
@@ -88,46 +91,14 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Writes the head down and has it judged as if it had come so.
-fn judge(
-    method: &Method,
-    target: &PathAndQuery,
-    headers: &HeaderMap,
-    limits: &Limits,
-    scratch: &mut Vec<u8>,
-) -> Result<(), Rejection> {
-    scratch.clear();
-    for piece in [method.as_str(), " ", target.as_str(), " HTTP/1.1\r\n"] {
-        scratch.extend_from_slice(piece.as_bytes());
-    }
-    for (name, value) in headers {
-        if OF_A_CONNECTION.contains(name) {
-            return no("a header that concerns one connection of HTTP/1.1");
-        }
-        let value = value.as_bytes();
-        if value.trim_ascii().len() != value.len() {
-            return no("a header's value begins or ends with white space");
-        }
-        for piece in [name.as_str().as_bytes(), b": ", value, b"\r\n"] {
-            scratch.extend_from_slice(piece);
-        }
-    }
-    scratch.extend_from_slice(b"\r\n");
-    let mut framing = Framing::new(limits.header_bytes, limits.headers);
-    let judged = framing.judge(scratch);
-    match judged.stop {
-        Stop::None if framing.messages() == 1 && !framing.is_held() => Ok(()),
-        Stop::Malformed(why) => Err(why.rejection()),
-        Stop::None | Stop::Hold => no("the head is not one of HTTP/1.1"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use http::Request;
+    use http::uri::PathAndQuery;
     use proptest::prelude::*;
 
     use super::*;
+    use crate::server::framing::Stop;
 
     const LIMITS: Limits = Limits {
         header_bytes: 512,
@@ -144,7 +115,7 @@ mod tests {
             request = request.header(*name, *value);
         }
         let mut parts = request.body(()).unwrap().into_parts().0;
-        translate(&mut parts, &LIMITS, &mut Vec::new()).map(|()| parts)
+        translate(&mut parts, &LIMITS).map(|()| parts)
     }
 
     #[test]
@@ -211,12 +182,17 @@ mod tests {
             let mut request = Request::new(());
             *request.uri_mut() = Uri::builder().scheme("https").authority("app.test").path_and_query(target).build().unwrap();
             request.headers_mut().append(HeaderName::try_from(name).unwrap(), value);
-            let mut scratch = Vec::new();
             let mut parts = request.into_parts().0;
-            if translate(&mut parts, &LIMITS, &mut scratch).is_ok() {
+            if translate(&mut parts, &LIMITS).is_ok() {
                 prop_assert!(parts.uri.path().starts_with('/'));
-                let text = String::from_utf8_lossy(&scratch);
-                prop_assert_eq!(text.matches("\r\n").count(), 2 + parts.headers.len(), "{}", text);
+                let mut text = format!("{} {} HTTP/1.1\r\n", parts.method, parts.uri).into_bytes();
+                for (name, value) in &parts.headers {
+                    text.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+                }
+                text.extend(b"\r\n");
+                let mut framing = Framing::new(LIMITS.header_bytes, LIMITS.headers);
+                prop_assert_eq!(framing.judge(&text).stop, Stop::None, "{}", text.escape_ascii());
+                prop_assert_eq!(framing.messages(), 1);
             }
         }
     }
