@@ -8,15 +8,14 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::panic::AssertUnwindSafe;
-use std::pin::{Pin, pin};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::FutureExt as _;
 use http::{HeaderValue, Method, Request, Response, header};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::server::conn::http2;
@@ -186,39 +185,51 @@ impl<S> Clone for Streams<S> {
     }
 }
 
-impl<S: 'static, F: Future + 'static> hyper::rt::Executor<F> for Streams<S> {
+impl<S: 'static, F: Future + Unpin + 'static> hyper::rt::Executor<F> for Streams<S> {
     fn execute(&self, future: F) {
         match self.0.switched.take() {
             Some(switched) => {
                 let metrics = Arc::clone(&self.0.worker.metrics);
                 drop(tokio::task::spawn_local(contained(metrics, switched.carry(future))));
             }
-            None => drop(tokio::task::spawn_local(run(future, self.0.arriving.take()))),
+            None => {
+                drop(tokio::task::spawn_local(Running { sending: future, stream: self.0.arriving.take() }))
+            }
         }
     }
 }
 
 /// A stream to its end, or until the sweep ends it: then hyper's part is dropped, which resets it. A
 /// panic ends that stream alone.
-async fn run<S, F: Future>(future: F, stream: Option<Rc<Stream<S>>>) {
-    let caught = {
-        let mut future = pin!(AssertUnwindSafe(future).catch_unwind());
-        poll_fn(|cx| {
-            if let Some(stream) = &stream {
-                stream.record.polled_by(cx);
-                if stream.record.end() == Some(End::Abruptly) {
-                    return Poll::Ready(false);
-                }
+struct Running<S, F> {
+    /// hyper's part.
+    sending: F,
+    stream: Option<Rc<Stream<S>>>,
+}
+
+impl<S, F: Future + Unpin> Future for Running<S, F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { sending, stream } = self.get_mut();
+        if let Some(stream) = stream {
+            stream.record.polled_by(cx);
+            if stream.record.end() == Some(End::Abruptly) {
+                return Poll::Ready(());
             }
-            future.as_mut().poll(cx).map(|done| done.is_err())
-        })
-        .await
-    };
-    let Some(stream) = stream else { return };
-    // Of an answer that could not be told.
-    drop(stream.connection.switched.take());
-    if caught {
-        stream.connection.worker.metrics.panic_caught();
+        }
+        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(sending).poll(cx).is_ready()));
+        if let Ok(false) = polled {
+            return Poll::Pending;
+        }
+        if let Some(stream) = stream {
+            // Of an answer that could not be told.
+            drop(stream.connection.switched.take());
+            if polled.is_err() {
+                stream.connection.worker.metrics.panic_caught();
+            }
+        }
+        Poll::Ready(())
     }
 }
 
