@@ -21,6 +21,7 @@ const MAX_TARGET: usize = 8 * 1024;
 const MAX_NAME: usize = 256;
 /// hyper takes less than 16 KiB of trailers, whatever the limit on heads is.
 const MAX_TRAILERS: usize = 8 * 1024;
+const TOO_LARGE: &str = "the head is larger than limits.header_bytes";
 /// As long as the longest header name or value that is looked at.
 const WORD: usize = 20;
 
@@ -291,7 +292,7 @@ impl Framing {
     fn head(&mut self, rest: &[u8]) -> Step {
         let most = if self.in_trailers { MAX_TRAILERS.min(self.max_head_bytes) } else { self.max_head_bytes };
         match most - self.head_bytes {
-            0 => Err(Malformed::TooLarge("the head is larger than limits.header_bytes")),
+            0 => Err(Malformed::TooLarge(TOO_LARGE)),
             room => self.head_step(&rest[..room.min(rest.len())]),
         }
     }

@@ -46,7 +46,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
     #[test]
     fn a_decoded_head_passes_if_its_bytes_do(
-        method in select(vec!["GET", "POST", "OPTIONS", "get", "A_TOKEN", "A.TOKEN", "TWENTY-FOUR-CHARACTERS--", "TWENTY-FIVE-CHARACTERS---"]),
+        method in select(vec!["GET", "POST", "OPTIONS", "CONNECT", "get", "A_TOKEN", "A.TOKEN", "TWENTY-FOUR-CHARACTERS--", "TWENTY-FIVE-CHARACTERS---"]),
         target in target(),
         fields in prop::collection::vec((name(), value()), 0..=FIELDS + 1),
     ) {
