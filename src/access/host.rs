@@ -30,6 +30,8 @@ impl From<NotAHost> for Rejection {
     }
 }
 
+const NOT_ASCII: &str = "the host is not ASCII";
+
 const fn no<T>(reason: &'static str) -> Result<T, NotAHost> {
     Err(NotAHost { reason })
 }
@@ -43,24 +45,23 @@ const fn no<T>(reason: &'static str) -> Result<T, NotAHost> {
 /// # Errors
 /// When it is not exactly one host with at most one port.
 pub fn parse(raw: &[u8]) -> Result<Authority<'_>, NotAHost> {
-    let Ok(text) = str::from_utf8(raw) else {
-        return no("the host is not ASCII");
-    };
-    if let Some(inside) = text.strip_prefix('[') {
+    if let Some(inside) = raw.strip_prefix(b"[") {
         return address(inside);
     }
-    let (name, port) = match text.split_once(':') {
-        Some((name, port)) => (name, Some(read_port(port)?)),
-        None => (text, None),
+    let (name, port) = match raw.iter().position(|&byte| byte == b':') {
+        Some(colon) => (&raw[..colon], Some(read_port(&raw[colon + 1..])?)),
+        None => (raw, None),
     };
-    let name = name.strip_suffix('.').unwrap_or(name);
-    let has_upper_case = check_name(name.as_bytes())?;
+    let name = name.strip_suffix(b".").unwrap_or(name);
+    let has_upper_case = check_name(name)?;
+    let Ok(name) = str::from_utf8(name) else { return no(NOT_ASCII) };
     let host = if has_upper_case { Cow::Owned(name.to_ascii_lowercase()) } else { Cow::Borrowed(name) };
     Ok(Authority { host, port })
 }
 
 /// An IPv6 address from after its opening bracket. Zones and later versions are refused.
-fn address(inside: &str) -> Result<Authority<'_>, NotAHost> {
+fn address(inside: &[u8]) -> Result<Authority<'_>, NotAHost> {
+    let Ok(inside) = str::from_utf8(inside) else { return no(NOT_ASCII) };
     let Some((address, after)) = inside.split_once(']') else {
         return no("the address in the host has no closing bracket");
     };
@@ -68,18 +69,20 @@ fn address(inside: &str) -> Result<Authority<'_>, NotAHost> {
         return no("what stands in brackets is not an IPv6 address");
     };
     let port = match after.strip_prefix(':') {
-        Some(port) => Some(read_port(port)?),
+        Some(port) => Some(read_port(port.as_bytes())?),
         None if after.is_empty() => None,
         None => return no("something follows the address in the host"),
     };
     Ok(Authority { host: Cow::Owned(format!("[{address}]")), port })
 }
 
-fn read_port(digits: &str) -> Result<u16, NotAHost> {
-    if digits.is_empty() || digits.starts_with('0') || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+fn read_port(digits: &[u8]) -> Result<u16, NotAHost> {
+    if digits.is_empty() || digits[0] == b'0' || !digits.iter().all(u8::is_ascii_digit) {
         return no("the port is not a number");
     }
-    digits.parse().or(no("the port is too large"))
+    let port =
+        digits.iter().try_fold(0u16, |sum, digit| sum.checked_mul(10)?.checked_add(u16::from(digit - b'0')));
+    port.ok_or(NotAHost { reason: "the port is too large" })
 }
 
 /// Whether the name holds upper-case letters, once it is known to be a name.
@@ -101,7 +104,7 @@ fn check_name(name: &[u8]) -> Result<bool, NotAHost> {
             b'@' => return no("a user stands before the host"),
             b',' => return no("more than one host is named"),
             b'%' => return no("the host is escaped"),
-            0x80.. => return no("the host is not ASCII"),
+            0x80.. => return no(NOT_ASCII),
             _ => return no("a character stands in the host that belongs in none"),
         }
         if label > 63 {
