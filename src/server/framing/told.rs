@@ -54,7 +54,7 @@ impl Framing {
         if target.len() > MAX_TARGET {
             return syntax("the request target is too long");
         }
-        if !target.bytes().all(|byte| is_target(byte)) {
+        if !target.bytes().all(is_target) {
             return syntax("a byte in the request target is not allowed there");
         }
         self.take(method.len() + b" ".len() + target.len() + b" HTTP/1.1\r\n".len())
