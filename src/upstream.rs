@@ -20,13 +20,14 @@ use self::body::Outgoing;
 use self::budget::Budget;
 use self::cluster::Cluster;
 use self::connect::Way;
+use self::counted::Counted;
 use self::form::{Outbound, for_http2};
 use self::pool::{Endpoint, InFlight, Lease, Link, Multiplexed, Stream};
 use self::room::{Place, Queue};
 use crate::clock::{self, CoarseClock};
 use crate::config::{self, UpstreamTimeouts};
 use crate::fields::Headers as _;
-use crate::metrics::{ConnectionState, UpstreamOutcome, UpstreamWorker};
+use crate::metrics::{ConnectionState, UpstreamWorker};
 use crate::server::record::{BodyState, Record};
 
 pub mod answer;
@@ -35,6 +36,7 @@ pub mod body;
 mod budget;
 pub mod cluster;
 mod connect;
+mod counted;
 mod failure;
 pub mod form;
 pub mod health;
@@ -470,34 +472,6 @@ impl Drop for Upstream {
     fn drop(&mut self) {
         if let Some(yielding) = &self.yielding {
             yielding.abort();
-        }
-    }
-}
-
-/// A request to an upstream: counted when it has ended, also when nobody waits for it any more.
-struct Counted<'c> {
-    counts: &'c UpstreamWorker,
-    /// None for one that was never sent.
-    outcome: Option<UpstreamOutcome>,
-}
-
-impl<'c> Counted<'c> {
-    const fn new(counts: &'c UpstreamWorker) -> Self {
-        Self { counts, outcome: Some(UpstreamOutcome::Cancelled) }
-    }
-
-    fn ends(&mut self, sent: &Result<Answered, Failure>) {
-        self.outcome = match sent {
-            Ok(response) => Some(response.status().into()),
-            Err(failure) => failure.outcome(),
-        };
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        if let Some(outcome) = self.outcome {
-            self.counts.request(outcome);
         }
     }
 }
