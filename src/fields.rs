@@ -25,28 +25,40 @@ pub trait Headers<'v> {
 /// A list of headers in order, most of which belong to somebody else. They are few: to look through
 /// them costs less than to keep a table of them.
 #[derive(Debug, Default)]
-pub struct Fields<'v>(Vec<(Cow<'v, HeaderName>, Cow<'v, HeaderValue>)>);
+pub struct Fields<'v> {
+    fields: Vec<(Cow<'v, HeaderName>, Cow<'v, HeaderValue>)>,
+    /// A bit for each length of a name that ever was in the list: what is set is hardly ever there.
+    lengths: u64,
+}
 
 impl<'v> Fields<'v> {
     #[must_use]
     pub fn with_capacity(count: usize) -> Self {
-        Self(Vec::with_capacity(count))
+        Self { fields: Vec::with_capacity(count), lengths: 0 }
     }
 
     /// In the order in which they go out.
     pub fn iter(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
-        self.0.iter().map(|(name, value)| (&**name, &**value))
+        self.fields.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    fn may_hold(&self, name: &HeaderName) -> bool {
+        self.lengths & length_bit(name) != 0
     }
 
     /// A copy of its own.
     #[must_use]
     pub fn to_map(&self) -> HeaderMap {
-        let mut map = HeaderMap::with_capacity(self.0.len());
+        let mut map = HeaderMap::with_capacity(self.fields.len());
         for (name, value) in self.iter() {
             map.append(name.clone(), value.clone());
         }
         map
     }
+}
+
+fn length_bit(name: &HeaderName) -> u64 {
+    1 << (name.as_str().len() % 64)
 }
 
 impl<'v> Headers<'v> for Fields<'v> {
@@ -55,25 +67,25 @@ impl<'v> Headers<'v> for Fields<'v> {
     }
 
     fn add(&mut self, name: Cow<'v, HeaderName>, value: Cow<'v, HeaderValue>) {
-        self.0.push((name, value));
+        self.lengths |= length_bit(&name);
+        self.fields.push((name, value));
     }
 
     fn set(&mut self, name: Cow<'v, HeaderName>, value: Cow<'v, HeaderValue>) {
-        match self.0.iter().position(|(known, _)| *known == name) {
-            None => self.add(name, value),
-            Some(first) => {
-                let mut at = 0;
-                self.0.retain(|(known, _)| {
-                    at += 1;
-                    at <= first + 1 || *known != name
-                });
-                self.0[first].1 = value;
-            }
-        }
+        let first = || self.fields.iter().position(|(known, _)| *known == name);
+        let Some(first) = self.may_hold(&name).then(first).flatten() else { return self.add(name, value) };
+        let mut at = 0;
+        self.fields.retain(|(known, _)| {
+            at += 1;
+            at <= first + 1 || *known != name
+        });
+        self.fields[first].1 = value;
     }
 
     fn take_out(&mut self, name: &HeaderName) {
-        self.0.retain(|(known, _)| **known != *name);
+        if self.may_hold(name) {
+            self.fields.retain(|(known, _)| **known != *name);
+        }
     }
 }
 
