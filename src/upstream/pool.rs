@@ -282,7 +282,7 @@ impl Lease {
         match self.connection().and_then(Connection::take_rest) {
             None => self.put_back(),
             Some(rest) => drop(tokio::task::spawn_local(async move {
-                if rest.is_sent().await {
+                if rest.finish().await {
                     self.put_back();
                 }
             })),

@@ -142,7 +142,7 @@ impl Progress {
 
 impl Elsewhere {
     /// Waits until all is sent. False when it broke off, or the upstream reads no further.
-    pub(in crate::upstream) async fn is_sent(mut self) -> bool {
+    pub(in crate::upstream) async fn finish(mut self) -> bool {
         loop {
             let before = self.waits.writes.get();
             match tokio::time::timeout(PATIENCE, &mut self.task).await {
