@@ -15,6 +15,8 @@ use super::*;
 use crate::fields::{Fields, Headers as _};
 use crate::upstream::body::Outgoing;
 
+mod beside_hyper;
+
 /// What a connection makes of these bytes, as the answer to a request without a body, and whether it
 /// may carry another one.
 struct Heard {

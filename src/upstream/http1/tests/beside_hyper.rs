@@ -1,0 +1,146 @@
+//! What a response is, however it is cut; and what is taken for one, hyper takes for the same.
+
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt as _, Empty};
+use hyper_util::rt::TokioIo;
+use proptest::prelude::*;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+use super::*;
+use crate::upstream::http1::decoder::Piece;
+
+#[derive(Debug, PartialEq, Eq)]
+enum Read {
+    /// And so many bytes behind it.
+    Whole(StatusCode, Vec<u8>, usize),
+    Malformed,
+    BreaksOff,
+}
+
+fn read<'p>(pieces: impl IntoIterator<Item = &'p [u8]>) -> Read {
+    let (mut held, mut heads) = (BytesMut::new(), Heads::of(false));
+    let (mut response, mut body, mut fed, mut is_whole) = (None, Vec::new(), 0, false);
+    for piece in pieces {
+        fed += piece.len();
+        if is_whole {
+            continue;
+        }
+        held.extend_from_slice(piece);
+        if response.is_none() {
+            match heads.next(&mut held) {
+                Ok(head) => response = head.map(|head| head.response),
+                Err(_) => return Read::Malformed,
+            }
+        }
+        let Some(response) = &mut response else { continue };
+        loop {
+            match response.body_mut().next(&mut held) {
+                Ok(Piece::Data(data)) => body.extend_from_slice(&data),
+                Ok(Piece::Trailers(_)) => {}
+                Ok(Piece::More) => break,
+                Ok(Piece::End) => {
+                    (is_whole, fed) = (true, held.len());
+                    break;
+                }
+                Err(_) => return Read::Malformed,
+            }
+        }
+    }
+    match response {
+        Some(response) if is_whole => Read::Whole(response.status(), body, fed),
+        Some(response) if response.body().ends_with_connection() => Read::Whole(response.status(), body, 0),
+        _ => Read::BreaksOff,
+    }
+}
+
+/// The same as hyper's client reads it.
+fn read_by_hyper(bytes: &[u8]) -> Option<(StatusCode, Vec<u8>)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let (near, mut far) = duplex(64 * 1024);
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(near)).await.unwrap();
+        let driven = tokio::spawn(connection);
+        let answering = async {
+            let mut head = [0; 1024];
+            far.read(&mut head).await.unwrap();
+            far.write_all(bytes).await.unwrap();
+            far.shutdown().await.unwrap();
+            far
+        };
+        let request = Request::get("/").header("host", "a").body(Empty::<Bytes>::new()).unwrap();
+        let asking = async {
+            let response = sender.send_request(request).await.ok()?;
+            let status = response.status();
+            Some((status, response.into_body().collect().await.ok()?.to_bytes().to_vec()))
+        };
+        let (_far, read) = tokio::join!(answering, asking);
+        driven.abort();
+        read
+    })
+}
+
+/// Pieces that make responses, and nearly so.
+fn bytes() -> impl Strategy<Value = Vec<u8>> {
+    let start = prop::sample::select(vec![
+        "HTTP/1.1 200 OK\r\n",
+        "HTTP/1.1 204 No Content\r\n",
+        "HTTP/1.0 200 OK\r\n",
+        "HTTP/1.1 103 Early\r\nA: b\r\n\r\nHTTP/1.1 404 \r\n",
+        "\r\nHTTP/1.1 200 OK\r\n",
+        "HTTP/1.1 200 OK\n",
+    ]);
+    let field = prop::sample::select(vec![
+        "Content-Length: 3\r\n",
+        "Content-Length: 03\r\n",
+        "content-length: 0\r\n",
+        "Transfer-Encoding: chunked\r\n",
+        "transfer-encoding: Chunked\r\n",
+        "Connection: close\r\n",
+        "A: b\r\n",
+        "A: b\n",
+        "A:\r\n",
+        "A : b\r\n",
+    ]);
+    let part = prop::sample::select(vec![
+        "3\r\nabc\r\n",
+        "0\r\n",
+        "\r\n",
+        "0\r\n\r\n",
+        "1;x=y\r\na\r\n",
+        "2 \r\nab\r\n",
+        "a",
+        "abc",
+        "\n",
+        "B: c\r\n",
+        "3\r\nab",
+        "FFFFFFFFFFFFFFFFF\r\n",
+        "+1\r\na\r\n",
+    ]);
+    let parts = (start, prop::collection::vec(field, 0..3), prop::collection::vec(part, 0..5));
+    parts.prop_map(|(start, fields, parts)| {
+        [start, &fields.concat(), "\r\n", &parts.concat()].concat().into_bytes()
+    })
+}
+
+proptest! {
+    #[test]
+    fn how_it_is_cut_makes_no_difference(bytes in bytes(), size in 1..9usize) {
+        let whole = read([bytes.as_slice()]);
+        let cut = read(bytes.chunks(size));
+        match (&whole, &cut) {
+            // What comes later is behind it, and not looked at.
+            (Read::Whole(status, body, _), Read::Whole(same, other, _)) => {
+                prop_assert_eq!((status, body), (same, other));
+            }
+            _ => prop_assert_eq!(whole, cut),
+        }
+    }
+
+    #[test]
+    fn what_is_a_response_is_the_same_to_hyper(bytes in bytes()) {
+        if let Read::Whole(status, body, _) = read([bytes.as_slice()]) {
+            prop_assert_eq!(read_by_hyper(&bytes), Some((status, body)));
+        }
+    }
+}
