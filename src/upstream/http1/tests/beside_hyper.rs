@@ -63,7 +63,7 @@ fn read_by_hyper(bytes: &[u8]) -> Option<(StatusCode, Vec<u8>)> {
         let driven = tokio::spawn(connection);
         let answering = async {
             let mut head = [0; 1024];
-            far.read(&mut head).await.unwrap();
+            assert!(far.read(&mut head).await.unwrap() > 0);
             far.write_all(bytes).await.unwrap();
             far.shutdown().await.unwrap();
             far
