@@ -149,7 +149,7 @@ class Gateway(Process):
         settings = directory / "gateway.toml"
         settings.write_text(GATEWAY.format(port=self.port, admin=self.admin))
         self.start([binary, "run", "-c", settings], self.port, directory, env=emulator.environment)
-        until("readiness", lambda: ask(self.admin, "GET", "/readyz").status == 200)
+        until("readiness", lambda: answers(self.admin) and ask(self.admin, "GET", "/readyz").status == 200)
 
     def identity(self, cookies):
         """What the gateway itself says of a session."""
