@@ -47,8 +47,10 @@ impl Heads {
     /// [`Error::Malformed`].
     pub(super) fn next(&mut self, held: &mut BytesMut) -> Result<Option<Head>, Error> {
         loop {
-            while self.seen == 0 && held.starts_with(b"\r\n") {
+            // Of an empty line before a head, one byte may have come before the other.
+            while self.seen < 2 && held.starts_with(b"\r\n") {
                 held.advance(2);
+                self.seen = 0;
             }
             let Some(end) = self.end(held)? else { return Ok(None) };
             self.seen = 0;

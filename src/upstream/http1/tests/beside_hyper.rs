@@ -88,6 +88,7 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
         "HTTP/1.0 200 OK\r\n",
         "HTTP/1.1 103 Early\r\nA: b\r\n\r\nHTTP/1.1 404 \r\n",
         "\r\nHTTP/1.1 200 OK\r\n",
+        "\r\n\r\nHTTP/1.1 200 OK\r\n",
         "HTTP/1.1 200 OK\n",
     ]);
     let field = prop::sample::select(vec![
