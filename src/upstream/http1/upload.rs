@@ -42,7 +42,7 @@ pub(super) enum Progress {
 
 /// A request that is sent by a task of its own, which ends with this.
 pub(in crate::upstream) struct Elsewhere {
-    task: JoinHandle<bool>,
+    task: JoinHandle<()>,
     waits: Rc<Waits>,
 }
 
@@ -113,7 +113,6 @@ impl Progress {
                     reader.wake();
                 }
             }
-            told.is_through.get()
         });
         *self = Self::Elsewhere(Elsewhere { task, waits });
     }
@@ -130,12 +129,12 @@ impl Progress {
 
     /// What is still sent by a task, now that the response is over. It counts as done.
     pub(super) fn take_rest(&mut self) -> Option<Elsewhere> {
-        if self.is_done() || !matches!(self, Self::Elsewhere(_)) {
-            return None;
-        }
         match std::mem::replace(self, Self::Done) {
-            Self::Elsewhere(elsewhere) => Some(elsewhere),
-            _ => None,
+            Self::Elsewhere(elsewhere) if !elsewhere.waits.is_through.get() => Some(elsewhere),
+            other => {
+                *self = other;
+                None
+            }
         }
     }
 }
@@ -146,7 +145,7 @@ impl Elsewhere {
         loop {
             let before = self.waits.writes.get();
             match tokio::time::timeout(PATIENCE, &mut self.task).await {
-                Ok(sent) => return sent.unwrap_or(false),
+                Ok(_) => return self.waits.is_through.get(),
                 Err(_) if self.waits.is_blocked.get() && self.waits.writes.get() == before => return false,
                 Err(_) => {}
             }
