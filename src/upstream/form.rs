@@ -11,7 +11,7 @@ pub struct Outbound<'r> {
     pub method: &'r Method,
     /// In origin form; none is `/`.
     pub target: Option<&'r PathAndQuery>,
-    /// Where its body ends is said by none of them.
+    /// Without those of one hop. Where the body ends is not theirs to say.
     pub headers: Fields<'r>,
     pub body: Outgoing,
 }
@@ -25,7 +25,6 @@ pub(super) fn for_http2(
 ) -> Request<Outgoing> {
     let mut request = Request::new(std::mem::replace(&mut outbound.body, Outgoing::empty()));
     let mut headers = outbound.headers.to_map();
-    headers.remove(header::TRANSFER_ENCODING);
     let host = headers.remove(header::HOST);
     let authority = |value: &HeaderValue| Authority::try_from(value.as_bytes()).ok();
     let mut parts = uri::Parts::default();
@@ -57,11 +56,8 @@ mod tests {
             (None, false, "http://app.internal:81/a?b=c"),
         ] {
             let mut headers = Fields::default();
-            let mut add =
-                |name, value| headers.add(Cow::Owned(name), Cow::Owned(HeaderValue::from_static(value)));
-            add(header::TRANSFER_ENCODING, "chunked");
             if let Some(host) = host {
-                add(header::HOST, host);
+                headers.add(Cow::Owned(header::HOST), Cow::Owned(HeaderValue::from_static(host)));
             }
             let target = PathAndQuery::from_static("/a?b=c");
             let mut outbound =
