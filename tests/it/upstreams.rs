@@ -247,7 +247,7 @@ async fn nobody_waits_for_an_answer_nobody_wants() {
     assert_eq!(line["path"], "/public/held");
 }
 
-/// As with nginx and Envoy: what cannot be told from a client that is gone counts as one.
+/// As with nginx: what cannot be told from a client that is gone counts as one.
 #[tokio::test]
 async fn nor_does_a_client_that_has_closed_its_half_mid_request() {
     let pki = Pki::new();
