@@ -17,6 +17,9 @@ use crate::server::{http2, tls};
 /// Bytes a connection buffers of a request at once, and of a response. What a client that stops
 /// reading can pin is a few of these (see ARCHITECTURE.md, Memory).
 const BUFFER: usize = 32 * 1024;
+/// What is read at a stroke is a multiple of this: the kernel copies what it gets where it left off,
+/// and from or to an odd place three times as slowly.
+const PAGE: usize = 4096;
 
 impl Worker {
     /// Shakes hands, and goes on in the protocol that was agreed on.
@@ -109,7 +112,8 @@ impl Worker {
 /// byte more than the framing lets pass.
 fn builder(limits: &crate::config::Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
-    builder.header_read_timeout(None).max_buf_size(BUFFER.max(limits.header_bytes + 1));
+    let buffer = BUFFER.max((limits.header_bytes + 1).next_multiple_of(PAGE));
+    builder.header_read_timeout(None).max_buf_size(buffer);
     if limits.headers > 100 {
         builder.max_headers(limits.headers);
     }
