@@ -203,6 +203,10 @@ impl Upload {
         written -= of_out;
         let of_piece = written.min(self.piece.len());
         self.piece.advance(of_piece);
+        if self.piece.is_empty() {
+            // Nobody holds the memory any more, so that the next piece can be read into it.
+            self.piece = Bytes::new();
+        }
         self.behind = &self.behind[written - of_piece..];
         if self.written == self.out.len() {
             self.out.clear();
