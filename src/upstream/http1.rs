@@ -12,10 +12,11 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::{Bytes, BytesMut};
 use http::{Method, Response};
 use hyper::body::{Body as _, Frame};
-use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
 use self::decoder::Piece;
+use self::outbox::{Posted, Wire};
 use self::response::Heads;
 use self::upload::{Elsewhere, Progress, Upload};
 use super::READ_SIZE;
@@ -26,6 +27,7 @@ use super::room::Place;
 
 mod chunked;
 mod decoder;
+mod outbox;
 mod request;
 mod response;
 #[cfg(test)]
@@ -53,7 +55,7 @@ pub enum Error {
 /// A connection that carries one request at a time.
 pub(super) struct Connection {
     /// Shared with what is still to be sent when the response begins.
-    stream: Rc<RefCell<Socket>>,
+    wire: Rc<Wire>,
     /// Read, and not taken yet.
     held: BytesMut,
     heads: Heads,
@@ -66,16 +68,15 @@ pub(super) struct Connection {
 }
 
 thread_local! {
-    /// What is read and written goes through here: of all connections of a worker one has its turn,
-    /// and memory that was used last is still in the cache.
+    /// What is read goes through here: of all connections of a worker one has its turn, and memory
+    /// that was used last is still in the cache.
     static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_SIZE].into());
-    static WRITTEN: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Connection {
     pub(super) fn new(stream: Socket, place: Option<Place>) -> Self {
         Self {
-            stream: Rc::new(RefCell::new(stream)),
+            wire: Rc::new(Wire::new(stream)),
             held: BytesMut::new(),
             heads: Heads::default(),
             upload: Progress::Done,
@@ -91,7 +92,7 @@ impl Connection {
     pub(super) fn is_silent(&self) -> bool {
         let mut byte = [0];
         let mut context = Context::from_waker(Waker::noop());
-        let mut stream = self.stream.borrow_mut();
+        let mut stream = self.wire.socket.borrow_mut();
         Pin::new(&mut *stream).poll_read(&mut context, &mut ReadBuf::new(&mut byte)).is_pending()
     }
 
@@ -116,7 +117,7 @@ impl Connection {
 
     /// The socket, and what was read beyond the response, once the request is through.
     pub(super) fn into_parts(self) -> Option<(Socket, Vec<u8>)> {
-        let stream = Rc::try_unwrap(self.stream).ok()?.into_inner();
+        let stream = Rc::try_unwrap(self.wire).ok()?.socket.into_inner();
         Some((stream, self.held.to_vec()))
     }
 
@@ -131,24 +132,23 @@ impl Connection {
         request: &mut Option<Outbound<'_>>,
     ) -> Poll<Result<Response<Decoder>, Error>> {
         if let Some(unsent) = request {
-            self.heads = Heads::of(*unsent.method == Method::HEAD);
-            self.has_heard = false;
             if unsent.body.is_end_stream() {
-                ready!(self.poll_begin(cx, unsent))?;
+                ready!(self.poll_post(cx, unsent))?;
                 *request = None;
             } else if let Some(unsent) = request.take() {
+                self.expect_response(unsent.method);
                 self.upload = Progress::Here(Box::new(Upload::new(unsent)));
             }
         }
         // An upstream may answer, and close, before it has read a request to its end.
-        let sent = self.upload.poll_here(cx, &self.stream);
+        let sent = self.upload.poll_here(cx, &self.wire);
         if let Poll::Ready(Err(error @ Error::Body(_))) = sent {
             return Poll::Ready(Err(error));
         }
         loop {
             if let Some(head) = self.heads.next(&mut self.held)? {
                 self.keeps_alive = head.keeps_alive;
-                self.upload.goes_on(&self.stream);
+                self.upload.goes_on(&self.wire);
                 return Poll::Ready(Ok(head.response));
             }
             match self.poll_fill(cx) {
@@ -160,21 +160,32 @@ impl Connection {
         }
     }
 
-    /// Writes a request without a body, most often at a stroke.
-    fn poll_begin(&mut self, cx: &mut Context<'_>, request: &Outbound<'_>) -> Poll<Result<(), Error>> {
-        WRITTEN.with_borrow_mut(|head| {
-            head.clear();
-            request::write_head(request, head);
-            let mut stream = self.stream.borrow_mut();
-            let written = ready!(Pin::new(&mut *stream).poll_write(cx, head))?;
-            let is_out = written == head.len() && Pin::new(&mut *stream).poll_flush(cx)?.is_ready();
-            self.upload = if is_out {
-                Progress::Done
-            } else {
-                Progress::Here(Box::new(Upload::of_rest(head[written..].to_vec())))
-            };
-            Poll::Ready(Ok(()))
-        })
+    fn expect_response(&mut self, method: &Method) {
+        self.heads = Heads::of(*method == Method::HEAD);
+        self.has_heard = false;
+    }
+
+    /// Has a request without a body sent. Ready when it is out, most often with the response.
+    fn poll_post(&mut self, cx: &mut Context<'_>, request: &Outbound<'_>) -> Poll<Result<(), Error>> {
+        match self.wire.posted() {
+            Posted::Nothing => {
+                self.expect_response(request.method);
+                outbox::post(&self.wire, cx.waker(), |out| {
+                    request::write_head(request, out);
+                });
+            }
+            Posted::Waiting => {}
+            Posted::Out(None) => return Poll::Ready(Ok(())),
+            Posted::Out(Some(rest)) => {
+                self.upload = Progress::Here(Box::new(Upload::of_rest(rest)));
+                return Poll::Ready(Ok(()));
+            }
+            Posted::Failed(error) => return Poll::Ready(Err(error.into())),
+        }
+        match ready!(self.poll_fill(cx))? {
+            0 => Poll::Ready(Err(Error::Incomplete)),
+            _ => Poll::Ready(Err(Error::Malformed("it speaks without being asked"))),
+        }
     }
 
     /// The next piece of a response's body.
@@ -205,7 +216,7 @@ impl Connection {
 
     /// Reads more into what is held. Zero bytes are the end of the connection.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
-        let mut stream = self.stream.borrow_mut();
+        let mut stream = self.wire.socket.borrow_mut();
         let stream = Pin::new(&mut *stream);
         let filled = if self.is_long {
             self.held.reserve(READ_SIZE);
