@@ -38,6 +38,7 @@ pub mod clock;
 pub mod explain;
 pub mod limiter;
 pub mod metrics;
+pub mod outbox;
 pub mod readiness;
 pub mod stytch;
 pub mod telemetry;

@@ -1,6 +1,7 @@
 //! Accepts connections, holds them to their limits, and hands each request to its door.
 
 pub mod connection;
+mod corked;
 pub mod descriptors;
 pub mod framing;
 pub mod gauge;

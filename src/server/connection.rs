@@ -18,6 +18,7 @@ use hyper::service::HttpService;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use super::corked::Corked;
 use super::framing::Malformed;
 use super::io::Guarded;
 use super::parking::Parkable;
@@ -83,11 +84,11 @@ pub async fn serve<S, V>(
     refusal: impl FnOnce(Malformed) -> Vec<u8>,
 ) -> Next<S>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
     V: HttpService<Incoming, ResBody = Reply>,
     V::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let io = TokioIo::new(Guarded::new(from.stream, from.read, Rc::clone(&record), clock));
+    let io = TokioIo::new(Guarded::new(Corked::new(from.stream), from.read, Rc::clone(&record), clock));
     let mut connection = builder.serve_connection(io, service);
     let mut ending = false;
     let outcome = poll_fn(|cx| {
@@ -116,6 +117,10 @@ where
     record.set_parking(Parking::Never);
     let parts = connection.into_parts();
     let (mut stream, held) = parts.io.into_inner().into_parts();
+    if matches!(outcome, Outcome::Abrupt | Outcome::Done(Err(_))) || !settle(&mut stream, &record).await {
+        return Next::Over;
+    }
+    let Some(mut stream) = stream.into_inner() else { return Next::Over };
     match outcome {
         Outcome::Done(Ok(())) if record.is_upgraded() => {
             let mut read = parts.read_buf.to_vec();
@@ -136,6 +141,19 @@ where
         Outcome::Done(Err(_)) | Outcome::Abrupt | Outcome::Idle => {}
     }
     Next::Over
+}
+
+/// Waits until the client took what hyper wrote. False when it does not.
+async fn settle<S: AsyncWrite + Unpin>(stream: &mut Corked<S>, record: &Record) -> bool {
+    poll_fn(|cx| {
+        record.polled_by(cx);
+        match stream.poll_settle(cx) {
+            Poll::Ready(settled) => Poll::Ready(settled.is_ok()),
+            Poll::Pending if record.end() == Some(End::Abruptly) => Poll::Ready(false),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
 }
 
 /// Has hyper end a connection on which nothing is under way, and leave the socket open. It is idle to

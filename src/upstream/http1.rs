@@ -16,7 +16,6 @@ use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
 use self::decoder::Piece;
-use self::outbox::{Posted, Wire};
 use self::response::Heads;
 use self::upload::{Elsewhere, Progress, Upload};
 use super::READ_SIZE;
@@ -24,10 +23,10 @@ use super::body;
 use super::form::Outbound;
 use super::io::Socket;
 use super::room::Place;
+use crate::outbox::{Posted, Wire};
 
 mod chunked;
 mod decoder;
-mod outbox;
 mod request;
 mod response;
 #[cfg(test)]
@@ -55,7 +54,7 @@ pub enum Error {
 /// A connection that carries one request at a time.
 pub(super) struct Connection {
     /// Shared with what is still to be sent when the response begins.
-    wire: Rc<Wire>,
+    wire: Rc<Wire<Socket>>,
     /// Read, and not taken yet.
     held: BytesMut,
     heads: Heads,
@@ -116,9 +115,10 @@ impl Connection {
     }
 
     /// The socket, and what was read beyond the response, once the request is through.
-    pub(super) fn into_parts(self) -> Option<(Socket, Vec<u8>)> {
-        let stream = Rc::try_unwrap(self.wire).ok()?.socket.into_inner();
-        Some((stream, self.held.to_vec()))
+    pub(super) fn into_parts(mut self) -> Option<(Socket, Vec<u8>)> {
+        let (wire, read) = (Rc::clone(&self.wire), std::mem::take(&mut self.held));
+        drop(self);
+        Some((Rc::try_unwrap(wire).ok()?.socket.into_inner(), read.to_vec()))
     }
 
     /// Sends a request, and waits for the head of its response. The request is taken when its first
@@ -170,7 +170,7 @@ impl Connection {
         match self.wire.posted() {
             Posted::Nothing => {
                 self.expect_response(request.method);
-                outbox::post(&self.wire, cx.waker(), |out| {
+                self.wire.post(cx.waker(), |out| {
                     request::write_head(request, out);
                 });
             }
@@ -235,5 +235,12 @@ impl Connection {
             _ => {}
         }
         filled
+    }
+}
+
+impl Drop for Connection {
+    /// A request that nobody waits for any more is not sent.
+    fn drop(&mut self) {
+        self.wire.withdraw();
     }
 }

@@ -103,7 +103,7 @@ async fn no_byte_is_lost_however_often_it_is_taken_back() {
 }
 
 /// To hyper it is not idle, whatever the record says: it goes on, and the next answer is the last.
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn hyper_has_the_last_word() {
     let (near, mut far) = tokio::io::duplex(4096);
     let record = record();

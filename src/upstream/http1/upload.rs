@@ -18,8 +18,8 @@ use tokio::io::AsyncWrite as _;
 use tokio::task::JoinHandle;
 
 use super::Error;
-use super::outbox::Wire;
 use super::request::{Framing, write_field, write_head, write_size};
+use crate::outbox::Wire;
 use crate::upstream::body::{self, Outgoing};
 use crate::upstream::form::Outbound;
 use crate::upstream::io::Socket;
@@ -83,7 +83,7 @@ impl Progress {
     }
 
     /// Sends on what is to be sent here. Ready when nothing is.
-    pub(super) fn poll_here(&mut self, cx: &mut Context<'_>, wire: &Wire) -> Poll<Result<(), Error>> {
+    pub(super) fn poll_here(&mut self, cx: &mut Context<'_>, wire: &Wire<Socket>) -> Poll<Result<(), Error>> {
         let Self::Here(upload) = self else { return Poll::Ready(Ok(())) };
         let sent = ready!(upload.poll(cx, &mut wire.socket.borrow_mut()));
         *self = if sent.is_ok() { Self::Done } else { Self::Failed };
@@ -91,7 +91,7 @@ impl Progress {
     }
 
     /// The response has begun: what is still to be sent goes on beside it.
-    pub(super) fn goes_on(&mut self, wire: &Rc<Wire>) {
+    pub(super) fn goes_on(&mut self, wire: &Rc<Wire<Socket>>) {
         let Self::Here(mut upload) = std::mem::replace(self, Self::Done) else { return };
         let waits = Rc::new(Waits::default());
         let (told, wire) = (Rc::clone(&waits), Rc::clone(wire));
