@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::{Method, Response};
@@ -89,10 +89,7 @@ impl Connection {
     /// Whether a connection that nothing is expected on has neither ended nor spoken. Asks the system
     /// only when something has happened on it.
     pub(super) fn is_silent(&self) -> bool {
-        let mut byte = [0];
-        let mut context = Context::from_waker(Waker::noop());
-        let mut stream = self.wire.socket.borrow_mut();
-        Pin::new(&mut *stream).poll_read(&mut context, &mut ReadBuf::new(&mut byte)).is_pending()
+        self.wire.socket.borrow_mut().is_silent()
     }
 
     /// Whether any byte came since the request was sent, though it may be of an interim response.

@@ -1,8 +1,8 @@
 //! The socket to an upstream.
 
-use std::io::{self, IoSlice};
+use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use http::HeaderValue;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -50,6 +50,20 @@ impl Socket {
         let Target::Tcp { host, tls: true, .. } = &instance.target else { return Ok(Self::Tcp(stream)) };
         let Some(tls) = tls else { return Err(io::Error::other("no TLS to speak https with")) };
         Ok(Self::Tls(Box::new(tls.connect(stream, host, speak).await?)))
+    }
+
+    /// Whether it has neither ended nor anything to say, without waiting for that.
+    pub fn is_silent(&mut self) -> bool {
+        let mut byte = [0];
+        let read = match self {
+            Self::Tcp(stream) => stream.try_read(&mut byte),
+            Self::Unix(stream) => stream.try_read(&mut byte),
+            Self::Tls(stream) => {
+                let mut context = Context::from_waker(Waker::noop());
+                return Pin::new(stream).poll_read(&mut context, &mut ReadBuf::new(&mut byte)).is_pending();
+            }
+        };
+        read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     }
 
     pub const fn is_secure(&self) -> bool {
