@@ -20,7 +20,7 @@ const AT_ONCE: usize = 64;
 const KEPT: usize = 256 * 1024;
 
 /// A socket, and where the message is that was posted to it.
-pub struct Wire<S> {
+pub struct Recipient<S> {
     pub socket: RefCell<S>,
     posted: RefCell<Posted>,
 }
@@ -45,13 +45,13 @@ struct Outbox {
 }
 
 struct Letter {
-    to: Rc<dyn Addressee>,
+    to: Rc<dyn Deliver>,
     /// Where it ends in the text, and the next one begins.
     end: usize,
     sender: Waker,
 }
 
-trait Addressee {
+trait Deliver {
     /// Sends what waits, and wakes the sender unless that was all of it.
     fn deliver(&self, text: &[u8], sender: &Waker);
 }
@@ -73,7 +73,7 @@ pub fn send_all() {
     OUTBOX.set(Outbox { text, letters });
 }
 
-impl<S: AsyncWrite + Unpin + 'static> Wire<S> {
+impl<S: AsyncWrite + Unpin + 'static> Recipient<S> {
     #[must_use]
     pub const fn new(socket: S) -> Self {
         Self { socket: RefCell::new(socket), posted: RefCell::new(Posted::Nothing) }
@@ -85,7 +85,7 @@ impl<S: AsyncWrite + Unpin + 'static> Wire<S> {
         self.posted.replace(Posted::Waiting);
         let count = OUTBOX.with_borrow_mut(|outbox| {
             write(&mut outbox.text);
-            let to: Rc<dyn Addressee> = Rc::clone(self) as _;
+            let to: Rc<dyn Deliver> = Rc::clone(self) as _;
             outbox.letters.push(Letter { to, end: outbox.text.len(), sender: sender.clone() });
             outbox.letters.len()
         });
@@ -129,7 +129,7 @@ impl<S: AsyncWrite + Unpin + 'static> Wire<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin + 'static> Addressee for Wire<S> {
+impl<S: AsyncWrite + Unpin + 'static> Deliver for Recipient<S> {
     fn deliver(&self, text: &[u8], sender: &Waker) {
         if !self.is_waiting() {
             return;
@@ -149,12 +149,12 @@ mod tests {
 
     use super::*;
 
-    fn wire(room: usize) -> (Rc<Wire<DuplexStream>>, DuplexStream) {
+    fn recipient(room: usize) -> (Rc<Recipient<DuplexStream>>, DuplexStream) {
         let (near, far) = duplex(room);
-        (Rc::new(Wire::new(near)), far)
+        (Rc::new(Recipient::new(near)), far)
     }
 
-    fn post(to: &Rc<Wire<DuplexStream>>, text: &str) {
+    fn post(to: &Rc<Recipient<DuplexStream>>, text: &str) {
         to.post(Waker::noop(), |out| out.extend_from_slice(text.as_bytes()));
     }
 
@@ -166,8 +166,8 @@ mod tests {
 
     #[tokio::test(flavor = "local")]
     async fn messages_wait_for_the_end_of_the_turn() {
-        let (one, mut far_of_one) = wire(100);
-        let (two, mut far_of_two) = wire(100);
+        let (one, mut far_of_one) = recipient(100);
+        let (two, mut far_of_two) = recipient(100);
         post(&one, "to one");
         post(&two, "to two");
         assert!(one.is_waiting() && matches!(two.posted(), Posted::Waiting));
@@ -178,18 +178,18 @@ mod tests {
 
     #[tokio::test(flavor = "local")]
     async fn many_do_not_wait() {
-        let pairs: Vec<_> = (0..AT_ONCE).map(|_| wire(100)).collect();
-        for (wire, _) in &pairs {
-            assert!(pairs.iter().all(|(wire, _)| !matches!(wire.posted(), Posted::Out(_))));
-            post(wire, "m");
+        let pairs: Vec<_> = (0..AT_ONCE).map(|_| recipient(100)).collect();
+        for (recipient, _) in &pairs {
+            assert!(pairs.iter().all(|(recipient, _)| !matches!(recipient.posted(), Posted::Out(_))));
+            post(recipient, "m");
         }
-        assert!(pairs.iter().all(|(wire, _)| matches!(wire.posted(), Posted::Out(None))));
+        assert!(pairs.iter().all(|(recipient, _)| matches!(recipient.posted(), Posted::Out(None))));
     }
 
     #[tokio::test(flavor = "local")]
     async fn what_is_withdrawn_is_not_sent() {
-        let (gone, mut far_of_gone) = wire(100);
-        let (kept, mut far_of_kept) = wire(100);
+        let (gone, mut far_of_gone) = recipient(100);
+        let (kept, mut far_of_kept) = recipient(100);
         post(&gone, "gone");
         post(&kept, "kept");
         gone.withdraw();
@@ -200,10 +200,10 @@ mod tests {
 
     #[tokio::test(flavor = "local")]
     async fn what_does_not_fit_is_the_senders_again() {
-        let (wire, mut far) = wire(4);
-        let woken = std::future::poll_fn(|cx| match wire.posted() {
+        let (recipient, mut far) = recipient(4);
+        let woken = std::future::poll_fn(|cx| match recipient.posted() {
             Posted::Nothing => {
-                wire.post(cx.waker(), |out| out.extend_from_slice(b"too long"));
+                recipient.post(cx.waker(), |out| out.extend_from_slice(b"too long"));
                 Poll::Pending
             }
             posted => Poll::Ready(posted),
@@ -214,10 +214,10 @@ mod tests {
 
     #[tokio::test(flavor = "local")]
     async fn what_nobody_takes_has_failed() {
-        let (wire, far) = wire(4);
+        let (recipient, far) = recipient(4);
         drop(far);
-        post(&wire, "m");
+        post(&recipient, "m");
         send_all();
-        assert!(matches!(wire.posted(), Posted::Failed(_)));
+        assert!(matches!(recipient.posted(), Posted::Failed(_)));
     }
 }

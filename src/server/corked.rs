@@ -10,42 +10,42 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::outbox::{self, Posted, Wire};
+use crate::outbox::{self, Posted, Recipient};
 
 /// Up to here, in bytes, copying costs less than a write of its own.
 const SHORT: usize = 8 * 1024;
 
 /// See the module.
 pub(super) struct Corked<S: AsyncWrite + Unpin + 'static> {
-    wire: Rc<Wire<S>>,
+    recipient: Rc<Recipient<S>>,
     /// Of a message that the socket did not take at a stroke.
     rest: Vec<u8>,
 }
 
 impl<S: AsyncWrite + Unpin + 'static> Corked<S> {
     pub(super) fn new(socket: S) -> Self {
-        Self { wire: Rc::new(Wire::new(socket)), rest: Vec::new() }
+        Self { recipient: Rc::new(Recipient::new(socket)), rest: Vec::new() }
     }
 
     /// The socket, when everything that was taken is out.
     pub(super) fn into_inner(self) -> Option<S> {
-        let wire = Rc::clone(&self.wire);
+        let recipient = Rc::clone(&self.recipient);
         drop(self);
-        Some(Rc::try_unwrap(wire).ok()?.socket.into_inner())
+        Some(Rc::try_unwrap(recipient).ok()?.socket.into_inner())
     }
 
     /// Ready when what was taken before is out.
     pub(super) fn poll_settle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.wire.is_waiting() {
+        if self.recipient.is_waiting() {
             outbox::send_all();
         }
-        match self.wire.posted() {
+        match self.recipient.posted() {
             Posted::Nothing | Posted::Waiting | Posted::Out(None) => {}
             Posted::Out(Some(rest)) => self.rest = rest,
             Posted::Failed(error) => return Poll::Ready(Err(error)),
         }
         while !self.rest.is_empty() {
-            let mut socket = self.wire.socket.borrow_mut();
+            let mut socket = self.recipient.socket.borrow_mut();
             let written = ready!(Pin::new(&mut *socket).poll_write(cx, &self.rest))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
@@ -59,7 +59,7 @@ impl<S: AsyncWrite + Unpin + 'static> Corked<S> {
 
 impl<S: AsyncWrite + Unpin + 'static> Drop for Corked<S> {
     fn drop(&mut self) {
-        if self.wire.is_waiting() {
+        if self.recipient.is_waiting() {
             outbox::send_all();
         }
     }
@@ -67,7 +67,7 @@ impl<S: AsyncWrite + Unpin + 'static> Drop for Corked<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncRead for Corked<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.wire.socket.borrow_mut()).poll_read(cx, buf)
+        Pin::new(&mut *self.recipient.socket.borrow_mut()).poll_read(cx, buf)
     }
 }
 
@@ -85,30 +85,30 @@ impl<S: AsyncWrite + Unpin + 'static> AsyncWrite for Corked<S> {
         ready!(this.poll_settle(cx))?;
         let length = slices.iter().map(|slice| slice.len()).sum();
         if length > SHORT {
-            return Pin::new(&mut *this.wire.socket.borrow_mut()).poll_write_vectored(cx, slices);
+            return Pin::new(&mut *this.recipient.socket.borrow_mut()).poll_write_vectored(cx, slices);
         }
-        this.wire.post(cx.waker(), |out| slices.iter().for_each(|slice| out.extend_from_slice(slice)));
+        this.recipient.post(cx.waker(), |out| slices.iter().for_each(|slice| out.extend_from_slice(slice)));
         Poll::Ready(Ok(length))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.wire.socket.borrow().is_write_vectored()
+        self.recipient.socket.borrow().is_write_vectored()
     }
 
     /// What waits for the end of the turn is as good as out: whoever flushes is woken if it is not.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.wire.is_waiting() {
+        if this.recipient.is_waiting() {
             return Poll::Ready(Ok(()));
         }
         ready!(this.poll_settle(cx))?;
-        Pin::new(&mut *this.wire.socket.borrow_mut()).poll_flush(cx)
+        Pin::new(&mut *this.recipient.socket.borrow_mut()).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_settle(cx))?;
-        Pin::new(&mut *this.wire.socket.borrow_mut()).poll_shutdown(cx)
+        Pin::new(&mut *this.recipient.socket.borrow_mut()).poll_shutdown(cx)
     }
 }
 
@@ -164,8 +164,8 @@ mod tests {
     async fn what_is_short_waits_and_what_is_long_does_not() {
         let (stream, mut far) = duplex(ROOM);
         let mut near = Corked::new(stream);
-        assert!(write(&mut near, b"short").is_ready() && near.wire.is_waiting());
-        assert!(write(&mut near, &[b'x'; SHORT + 1]).is_ready() && !near.wire.is_waiting());
+        assert!(write(&mut near, b"short").is_ready() && near.recipient.is_waiting());
+        assert!(write(&mut near, &[b'x'; SHORT + 1]).is_ready() && !near.recipient.is_waiting());
         let mut read = vec![0; ROOM];
         let count = far.read(&mut read).await.unwrap();
         assert!(count == 5 + SHORT + 1 && read.starts_with(b"shortx"));

@@ -23,7 +23,7 @@ use super::body;
 use super::form::Outbound;
 use super::io::Socket;
 use super::room::Place;
-use crate::outbox::{Posted, Wire};
+use crate::outbox::{Posted, Recipient};
 
 mod chunked;
 mod decoder;
@@ -54,7 +54,7 @@ pub enum Error {
 /// A connection that carries one request at a time.
 pub(super) struct Connection {
     /// Shared with what is still to be sent when the response begins.
-    wire: Rc<Wire<Socket>>,
+    recipient: Rc<Recipient<Socket>>,
     /// Read, and not taken yet.
     held: BytesMut,
     heads: Heads,
@@ -75,7 +75,7 @@ thread_local! {
 impl Connection {
     pub(super) fn new(stream: Socket, place: Option<Place>) -> Self {
         Self {
-            wire: Rc::new(Wire::new(stream)),
+            recipient: Rc::new(Recipient::new(stream)),
             held: BytesMut::new(),
             heads: Heads::default(),
             upload: Progress::Done,
@@ -89,7 +89,7 @@ impl Connection {
     /// Whether a connection that nothing is expected on has neither ended nor spoken. Asks the system
     /// only when something has happened on it.
     pub(super) fn is_silent(&self) -> bool {
-        self.wire.socket.borrow_mut().is_silent()
+        self.recipient.socket.borrow_mut().is_silent()
     }
 
     /// Whether any byte came since the request was sent, though it may be of an interim response.
@@ -113,9 +113,9 @@ impl Connection {
 
     /// The socket, and what was read beyond the response, once the request is through.
     pub(super) fn into_parts(mut self) -> Option<(Socket, Vec<u8>)> {
-        let (wire, read) = (Rc::clone(&self.wire), std::mem::take(&mut self.held));
+        let (recipient, read) = (Rc::clone(&self.recipient), std::mem::take(&mut self.held));
         drop(self);
-        Some((Rc::try_unwrap(wire).ok()?.socket.into_inner(), read.to_vec()))
+        Some((Rc::try_unwrap(recipient).ok()?.socket.into_inner(), read.to_vec()))
     }
 
     /// Sends a request, and waits for the head of its response. The request is taken when its first
@@ -138,14 +138,14 @@ impl Connection {
             }
         }
         // An upstream may answer, and close, before it has read a request to its end.
-        let sent = self.upload.poll_here(cx, &self.wire);
+        let sent = self.upload.poll_here(cx, &self.recipient);
         if let Poll::Ready(Err(error @ Error::Body(_))) = sent {
             return Poll::Ready(Err(error));
         }
         loop {
             if let Some(head) = self.heads.next(&mut self.held)? {
                 self.keeps_alive = head.keeps_alive;
-                self.upload.goes_on(&self.wire);
+                self.upload.goes_on(&self.recipient);
                 return Poll::Ready(Ok(head.response));
             }
             match self.poll_fill(cx) {
@@ -164,10 +164,10 @@ impl Connection {
 
     /// Has a request without a body sent. Ready when it is out, most often with the response.
     fn poll_post(&mut self, cx: &mut Context<'_>, request: &Outbound<'_>) -> Poll<Result<(), Error>> {
-        match self.wire.posted() {
+        match self.recipient.posted() {
             Posted::Nothing => {
                 self.expect_response(request.method);
-                self.wire.post(cx.waker(), |out| {
+                self.recipient.post(cx.waker(), |out| {
                     request::write_head(request, out);
                 });
             }
@@ -213,7 +213,7 @@ impl Connection {
 
     /// Reads more into what is held. Zero bytes are the end of the connection.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
-        let mut stream = self.wire.socket.borrow_mut();
+        let mut stream = self.recipient.socket.borrow_mut();
         let stream = Pin::new(&mut *stream);
         let filled = if self.is_long {
             self.held.reserve(READ_SIZE);
@@ -238,6 +238,6 @@ impl Connection {
 impl Drop for Connection {
     /// A request that nobody waits for any more is not sent.
     fn drop(&mut self) {
-        self.wire.withdraw();
+        self.recipient.withdraw();
     }
 }

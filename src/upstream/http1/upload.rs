@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 
 use super::Error;
 use super::request::{Framing, write_field, write_head, write_size};
-use crate::outbox::Wire;
+use crate::outbox::Recipient;
 use crate::upstream::body::{self, Outgoing};
 use crate::upstream::form::Outbound;
 use crate::upstream::io::Socket;
@@ -83,21 +83,25 @@ impl Progress {
     }
 
     /// Sends on what is to be sent here. Ready when nothing is.
-    pub(super) fn poll_here(&mut self, cx: &mut Context<'_>, wire: &Wire<Socket>) -> Poll<Result<(), Error>> {
+    pub(super) fn poll_here(
+        &mut self,
+        cx: &mut Context<'_>,
+        recipient: &Recipient<Socket>,
+    ) -> Poll<Result<(), Error>> {
         let Self::Here(upload) = self else { return Poll::Ready(Ok(())) };
-        let sent = ready!(upload.poll(cx, &mut wire.socket.borrow_mut()));
+        let sent = ready!(upload.poll(cx, &mut recipient.socket.borrow_mut()));
         *self = if sent.is_ok() { Self::Done } else { Self::Failed };
         Poll::Ready(sent)
     }
 
     /// The response has begun: what is still to be sent goes on beside it.
-    pub(super) fn goes_on(&mut self, wire: &Rc<Wire<Socket>>) {
+    pub(super) fn goes_on(&mut self, recipient: &Rc<Recipient<Socket>>) {
         let Self::Here(mut upload) = std::mem::replace(self, Self::Done) else { return };
         let waits = Rc::new(Waits::default());
-        let (told, wire) = (Rc::clone(&waits), Rc::clone(wire));
+        let (told, recipient) = (Rc::clone(&waits), Rc::clone(recipient));
         let task = tokio::task::spawn_local(async move {
             let sent = poll_fn(|cx| {
-                let sent = upload.poll(cx, &mut wire.socket.borrow_mut());
+                let sent = upload.poll(cx, &mut recipient.socket.borrow_mut());
                 told.is_blocked.set(sent.is_pending() && !upload.is_out());
                 told.writes.set(upload.writes);
                 sent
