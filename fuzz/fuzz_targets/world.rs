@@ -28,6 +28,15 @@ static NEXT: AtomicU32 = AtomicU32::new(1);
 /// Starts the gateway for good. `more` is put behind `[server]`, and `$DIR` in it is a folder for files.
 /// Returns where it listens in clear text, and for https.
 pub(crate) fn start(directory: &Path, more: &str) -> (Option<SocketAddr>, Option<SocketAddr>) {
+    start_before(serve, directory, more)
+}
+
+/// The same before an application of one's own, which is given each connection.
+pub(crate) fn start_before(
+    serve: fn(&TcpStream),
+    directory: &Path,
+    more: &str,
+) -> (Option<SocketAddr>, Option<SocketAddr>) {
     let upstream = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = upstream.local_addr().expect("it is bound");
     std::thread::spawn(move || {
@@ -129,7 +138,7 @@ fn serve(stream: &TcpStream) {
 }
 
 /// The next head with the empty line at its end; nothing when the connection ends first.
-fn read_head(reader: &mut impl BufRead) -> Option<Vec<u8>> {
+pub(crate) fn read_head(reader: &mut impl BufRead) -> Option<Vec<u8>> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         if reader.read_until(b'\n', &mut head).ok()? == 0 {
