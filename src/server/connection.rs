@@ -147,7 +147,11 @@ where
 async fn settle<S: AsyncWrite + Unpin>(stream: &mut Corked<S>, record: &Record) -> bool {
     poll_fn(|cx| {
         record.polled_by(cx);
-        match stream.poll_settle(cx) {
+        let settled = match stream.poll_settle(cx) {
+            Poll::Ready(Ok(())) => Pin::new(&mut *stream).poll_flush(cx),
+            unsettled => unsettled,
+        };
+        match settled {
             Poll::Ready(settled) => Poll::Ready(settled.is_ok()),
             Poll::Pending if record.end() == Some(End::Abruptly) => Poll::Ready(false),
             Poll::Pending => Poll::Pending,
