@@ -3,11 +3,10 @@
 //! What holds: messages go out in the order they were posted in; what could not be written at a
 //! stroke is its sender's to go on with; a message that is withdrawn is not sent. Whoever is on the
 //! same machine, an upstream or another proxy, is woken once for all of them instead of falling
-//! asleep after each: waking another processor costs as much as the write itself.
+//! asleep after each (see ARCHITECTURE.md, Speed).
 
 use std::cell::RefCell;
 use std::io;
-use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -136,7 +135,7 @@ impl<S: AsyncWrite + Unpin + 'static> Deliver for Recipient<S> {
         }
         let posted = self.written(text, sender);
         let is_settled = matches!(posted, Posted::Out(None));
-        drop(mem::replace(&mut *self.posted.borrow_mut(), posted));
+        self.posted.replace(posted);
         if !is_settled {
             sender.wake_by_ref();
         }
