@@ -1,5 +1,5 @@
 //! Any bytes as the answer of an upstream, through the whole gateway: what the client gets whole is what hyper reads in
-//! them, or a refusal, with nothing behind it; an answer that breaks off breaks off for the client too.
+//! them, or a refusal; an answer that breaks off breaks off for the client too.
 
 #![no_main]
 

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::outbox::{self, Posted, Recipient};
 
-/// Up to here, in bytes, copying costs less than a write of its own.
+/// Up to here, in bytes, an answer is copied to go out with others.
 const SHORT: usize = 8 * 1024;
 
 /// See the module.
