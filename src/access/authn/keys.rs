@@ -8,21 +8,23 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
+use aws_lc_rs::signature::{ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use jsonwebtoken::DecodingKey;
 
 use crate::stytch::types::{Jwk, Jwks};
 
 /// Between fetches that unknown key ids asked for.
 pub const COOLDOWN: Duration = Duration::from_secs(10);
-/// 2048 bits. A shorter modulus is no key that Stytch would serve.
+/// Bytes. 2048 bits: a shorter modulus is no key that Stytch would serve.
 const MIN_MODULUS: usize = 256;
-const MAX_MODULUS: usize = 1024;
+pub(super) const MAX_MODULUS: usize = 1024;
 
 /// The keys of one fetch.
 pub struct KeySet {
-    keys: Vec<(String, DecodingKey)>,
+    /// Made ready to verify RS256 with, and with nothing else: to prepare a modulus costs some of what
+    /// a signature does.
+    keys: Vec<(String, ParsedPublicKey)>,
     /// As they came, to be written to `stytch.key_cache_file`.
     pub source: Vec<Jwk>,
     /// Changes when any key does: what was verified with another set is verified again.
@@ -37,14 +39,12 @@ impl KeySet {
     /// has changed.
     #[must_use]
     pub fn new(jwks: Jwks, previous: Option<&Self>, fetched_at: SystemTime) -> Option<Self> {
-        let source: Vec<_> = jwks.keys.into_iter().filter(usable).collect();
-        let keys: Vec<_> = source
-            .iter()
-            .filter_map(|jwk| Some((jwk.kid.clone(), DecodingKey::from_rsa_components(&jwk.n, &jwk.e).ok()?)))
-            .collect();
-        if keys.is_empty() {
+        let usable = jwks.keys.into_iter().filter_map(|jwk| Some((ready(&jwk)?, jwk)));
+        let (ready, source): (Vec<_>, Vec<_>) = usable.unzip();
+        if source.is_empty() {
             return None;
         }
+        let keys = source.iter().map(|jwk| jwk.kid.clone()).zip(ready).collect();
         let generation = match previous {
             Some(previous) if previous.source == source => previous.generation,
             Some(previous) => previous.generation + 1,
@@ -55,7 +55,7 @@ impl KeySet {
 
     /// Linear: a project has two or three keys.
     #[must_use]
-    pub fn get(&self, key_id: &str) -> Option<&DecodingKey> {
+    pub fn get(&self, key_id: &str) -> Option<&ParsedPublicKey> {
         self.keys.iter().find(|(id, _)| id == key_id).map(|(_, key)| key)
     }
 
@@ -70,13 +70,18 @@ impl KeySet {
     }
 }
 
-fn usable(jwk: &Jwk) -> bool {
-    let modulus = BASE64_URL_SAFE_NO_PAD.decode(&jwk.n).map_or(0, |n| n.len());
-    jwk.kty == "RSA"
+/// None for a key that is not meant for RS256, or is none.
+fn ready(jwk: &Jwk) -> Option<ParsedPublicKey> {
+    let is_meant = jwk.kty == "RSA"
         && !jwk.kid.is_empty()
         && jwk.usage.as_deref().is_none_or(|usage| usage == "sig")
-        && jwk.alg.as_deref().is_none_or(|alg| alg == "RS256")
-        && (MIN_MODULUS..=MAX_MODULUS).contains(&modulus)
+        && jwk.alg.as_deref().is_none_or(|alg| alg == "RS256");
+    let n = BASE64_URL_SAFE_NO_PAD.decode(&jwk.n).ok()?;
+    let e = BASE64_URL_SAFE_NO_PAD.decode(&jwk.e).ok()?;
+    if !is_meant || !(MIN_MODULUS..=MAX_MODULUS).contains(&n.len()) {
+        return None;
+    }
+    RsaPublicKeyComponents { n, e }.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256).ok()
 }
 
 /// The current set; `None` until the first fetch succeeds.
@@ -132,6 +137,7 @@ mod tests {
             |k| k.kid = String::new(),
             |k| k.n = BASE64_URL_SAFE_NO_PAD.encode([1; 128]),
             |k| k.n = "not base64!".into(),
+            |k| k.e = "not base64!".into(),
         ] {
             assert!(set(vec![jwk(change)], None).is_none());
         }
