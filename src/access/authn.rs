@@ -277,22 +277,22 @@ impl Authn {
             None => {}
         }
         let Token::Jwt(jwt) = token else { return Ok(Local::Unknown) };
+        let Ok(jwt) = std::str::from_utf8(jwt) else {
+            return Err(Rejection::new(Code::InvalidCredential, "the JWT is not ASCII"));
+        };
         let (verified, keys) = self.verify_jwt(jwt, now).await?;
         let word = self.remember_local(jwt, verified, keys, now)?;
         Ok(if self.passes(&word, now) { Local::Proved(word, Verification::Local) } else { Local::Old(word) })
     }
 
     /// Verifies a JWT, and says with which generation of the keys.
-    async fn verify_jwt(&self, jwt: &[u8], now: i64) -> Result<(jwt::Verified, u64), Rejection> {
-        let Ok(text) = std::str::from_utf8(jwt) else {
-            return Err(Rejection::new(Code::InvalidCredential, "the JWT is not ASCII"));
-        };
+    async fn verify_jwt(&self, jwt: &str, now: i64) -> Result<(jwt::Verified, u64), Rejection> {
         for may_fetch in [true, false] {
             let Some(keys) = self.shared.keys.current() else {
                 return Err(Rejection::new(Code::KeysUnavailable, "no verification keys yet")
                     .retry_after(RETRY_AFTER));
             };
-            match jwt::verify(text, &keys, &self.expected, now / 1000) {
+            match jwt::verify(jwt, &keys, &self.expected, now / 1000) {
                 Ok(verified) => return Ok((verified, keys.generation)),
                 Err(jwt::Error::UnknownKey) if may_fetch => match self.shared.fetcher.fetch().await {
                     fetcher::Outcome::Fetched => {}
@@ -307,7 +307,7 @@ impl Authn {
                 },
                 Err(jwt::Error::UnknownKey) => break,
                 Err(jwt::Error::Refused(reason)) => {
-                    self.remember_refused(jwt, now, RefusedBy::Us);
+                    self.remember_refused(jwt.as_bytes(), now, RefusedBy::Us);
                     return Err(Rejection::new(Code::InvalidCredential, reason));
                 }
             }
@@ -371,7 +371,7 @@ impl Authn {
     /// Takes down a JWT that was verified here: Stytch's word as of its `iat`.
     fn remember_local(
         &self,
-        jwt: &[u8],
+        jwt: &str,
         verified: jwt::Verified,
         keys: u64,
         now: i64,
@@ -382,7 +382,7 @@ impl Authn {
         if identity.kind != Kind::Session && now >= expires {
             return Err(Rejection::new(Code::InvalidCredential, word::EXPIRED));
         }
-        let state = self.shared.registry.state(&identity, &remote::text(jwt));
+        let state = self.shared.registry.state(&identity, jwt);
         let learned = state.profile().filter(|_| self.needs_profile);
         identity.profile = learned.as_ref().map(|learned| Arc::clone(&learned.profile));
         let word = Rc::new(self.word(
@@ -395,7 +395,7 @@ impl Authn {
                 profile_at: learned.map_or(i64::MIN / 2, |learned| learned.at),
             },
         ));
-        self.known.borrow_mut().insert(Key(jwt.into()), Rc::clone(&word));
+        self.known.borrow_mut().insert(Key(jwt.as_bytes().into()), Rc::clone(&word));
         Ok(word)
     }
 
@@ -451,6 +451,9 @@ impl Authn {
 
     fn refused_by(&self, token: &[u8], now: i64) -> Option<RefusedBy> {
         let refused = self.refused.borrow();
+        if refused.is_empty() {
+            return None;
+        }
         refused.get(&self.hasher.hash_one(token)).filter(|(until, _)| now < *until).map(|(_, by)| *by)
     }
 }

@@ -67,9 +67,10 @@ impl Authn {
     }
 
     /// Drops words by which nobody has passed for a while, and nobody will, whether Stytch can be
-    /// asked or not: who comes with their tokens is asked about in any case. `now` is unix
-    /// milliseconds.
+    /// asked or not: who comes with their tokens is asked about in any case. Refusals go that do not
+    /// count any more. `now` is unix milliseconds.
     pub fn forget_old(&self, now: i64) {
+        self.refused.borrow_mut().retain(|_, (until, _)| now < *until);
         let then = now.saturating_sub(KEPT_ON);
         self.known.borrow_mut().retain(|_, word| self.may_still_count(word, then));
     }

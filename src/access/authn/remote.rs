@@ -217,6 +217,6 @@ pub(super) fn token_in(question: &stytch::Credential) -> Token<'_> {
 }
 
 /// Only tokens whose bytes were checked get here, so nothing is lost.
-pub(super) fn text(token: &[u8]) -> Cow<'_, str> {
+fn text(token: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(token)
 }
