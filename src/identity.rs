@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 pub mod assertion;
@@ -76,8 +77,9 @@ pub struct Session {
     pub roles: Vec<String>,
     /// In no particular order.
     pub factors: Vec<Factor>,
-    /// As the session claim or the API's session object gave it, for templates.
-    pub object: Value,
+    /// The session claim, or the API's session object, as it came: read only for templates that ask
+    /// for it, since a tree of it takes several times the room.
+    pub object: Box<RawValue>,
     /// Unix seconds.
     pub expires_at: Option<i64>,
 }

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
 use crate::config::Secret;
@@ -89,7 +91,7 @@ impl Answer {
             kind: Kind::Session,
             subject,
             organization: of,
-            session: Some(read_session(session)?),
+            session: Some(read_session(to_raw_value(&session).ok()?)?),
             client: None,
             claims,
             profile: Some(Arc::new(Profile { person: member, organization })),
@@ -151,33 +153,59 @@ pub(super) fn read_organization(claim: &Value) -> Option<Organization> {
     Some(Organization { id: id.to_owned(), slug: text("slug").unwrap_or_default().to_owned() })
 }
 
+/// What is read of a session. Values of another type than is expected are as good as none.
+#[derive(Deserialize)]
+struct Told {
+    #[serde(default)]
+    id: Value,
+    #[serde(default)]
+    member_session_id: Value,
+    #[serde(default)]
+    session_id: Value,
+    #[serde(default)]
+    roles: Value,
+    #[serde(default)]
+    expires_at: Value,
+    #[serde(default)]
+    authentication_factors: Option<Vec<ToldFactor>>,
+}
+
+#[derive(Deserialize)]
+struct ToldFactor {
+    #[serde(default, rename = "type")]
+    kind: Value,
+    #[serde(default)]
+    last_authenticated_at: Value,
+}
+
 /// The session claim of a JWT, or the session object of an answer: they differ in the id's name.
 /// `None` without an id.
-pub(super) fn read_session(object: Map<String, Value>) -> Option<Session> {
-    let id = ["id", "member_session_id", "session_id"]
-        .iter()
-        .find_map(|name| object.get(*name)?.as_str())
-        .filter(|id| !id.is_empty())?
-        .to_owned();
-    let roles = match object.get("roles") {
-        Some(Value::Array(roles)) => roles.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+pub(super) fn read_session(object: Box<RawValue>) -> Option<Session> {
+    let told: Told = serde_json::from_str(object.get()).ok()?;
+    let ids = [told.id, told.member_session_id, told.session_id];
+    let id = ids.into_iter().find_map(text).filter(|id| !id.is_empty())?;
+    let roles = match told.roles {
+        Value::Array(roles) => roles.into_iter().filter_map(text).collect(),
         _ => Vec::new(),
     };
-    let expires_at = match object.get("expires_at") {
-        Some(Value::String(at)) => Some(at.parse::<Timestamp>().ok()?.as_second()),
-        _ => None,
+    let expires_at = match text(told.expires_at) {
+        Some(at) => Some(at.parse::<Timestamp>().ok()?.as_second()),
+        None => None,
     };
-    let factors = match object.get("authentication_factors") {
-        Some(Value::Array(factors)) => factors.iter().filter_map(read_factor).collect(),
-        _ => Vec::new(),
-    };
-    Some(Session { id, roles, factors, object: Value::Object(object), expires_at })
+    let factors = told.authentication_factors.unwrap_or_default();
+    let factors = factors.into_iter().filter_map(read_factor).collect();
+    Some(Session { id, roles, factors, object, expires_at })
 }
 
 /// `None` without a type: such a one proves nothing.
-fn read_factor(factor: &Value) -> Option<Factor> {
-    let kind = factor.get("type")?.as_str()?.to_owned();
-    let at = factor.get("last_authenticated_at").and_then(Value::as_str);
-    let last_authenticated_at = at.and_then(|at| at.parse::<Timestamp>().ok()).map(Timestamp::as_millisecond);
-    Some(Factor { kind, last_authenticated_at })
+fn read_factor(told: ToldFactor) -> Option<Factor> {
+    let at = text(told.last_authenticated_at).and_then(|at| at.parse::<Timestamp>().ok());
+    Some(Factor { kind: text(told.kind)?, last_authenticated_at: at.map(Timestamp::as_millisecond) })
+}
+
+fn text(value: Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text),
+        _ => None,
+    }
 }

@@ -8,8 +8,10 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use self::claims::Claims;
 use super::answer::{read_organization, read_session, scopes};
 use super::keys::{KeySet, MAX_MODULUS};
 use crate::identity::{Client, Identity, Kind};
@@ -19,7 +21,6 @@ use crate::stytch::Vertical;
 const MAX_HEADER: usize = 512;
 const MAX_KEY_ID: usize = 128;
 
-const SESSION: &str = "https://stytch.com/session";
 const ORGANIZATION: &str = "https://stytch.com/organization";
 const RESERVED: [&str; 7] = ["aud", "exp", "iat", "iss", "jti", "nbf", "sub"];
 
@@ -118,7 +119,7 @@ fn read_header(encoded: &str) -> Result<String, Error> {
     Ok(header.kid)
 }
 
-fn read_claims(encoded: &str) -> Result<Map<String, Value>, Error> {
+fn read_claims(encoded: &str) -> Result<Claims, Error> {
     let bytes = BASE64_URL_SAFE_NO_PAD
         .decode(encoded)
         .map_err(|_| Error::Refused("the JWT payload is not base64url"))?;
@@ -127,7 +128,8 @@ fn read_claims(encoded: &str) -> Result<Map<String, Value>, Error> {
 
 /// Everything but the signature, and not whether `exp` has passed: an expired session JWT may be
 /// exchanged for a fresh one (REFERENCE.md 2.2).
-fn check(mut claims: Map<String, Value>, expected: &Expected, now: i64) -> Result<Verified, Error> {
+fn check(claims: Claims, expected: &Expected, now: i64) -> Result<Verified, Error> {
+    let Claims { session, others: mut claims } = claims;
     let issuer = claims.get("iss").and_then(Value::as_str);
     if !issuer.is_some_and(|issuer| expected.issuers.iter().any(|known| known == issuer)) {
         return Err(Error::Refused("the issuer is another"));
@@ -157,15 +159,22 @@ fn check(mut claims: Map<String, Value>, expected: &Expected, now: i64) -> Resul
     let Some(Value::String(subject)) = claims.remove("sub") else {
         return Err(Error::Refused("sub is missing"));
     };
-    let identity = classify(subject, claims, expected.vertical)?;
+    let identity = classify(subject, session, claims, expected.vertical)?;
     Ok(Verified { identity, issued_at, expires_at })
 }
 
 /// REFERENCE.md 4.3: the kind follows from the claims alone, and what fits none is refused.
-fn classify(subject: String, mut claims: Map<String, Value>, vertical: Vertical) -> Result<Identity, Error> {
+fn classify(
+    subject: String,
+    session: Option<Box<RawValue>>,
+    mut claims: Map<String, Value>,
+    vertical: Vertical,
+) -> Result<Identity, Error> {
     let organization = claims.remove(ORGANIZATION);
-    match claims.remove(SESSION) {
-        Some(Value::Object(session)) => session_identity(subject, session, organization, claims, vertical),
+    match session {
+        Some(session) if session.get().starts_with('{') => {
+            session_identity(subject, session, organization, claims, vertical)
+        }
         Some(_) => Err(Error::Refused("the session claim is no object")),
         None => client_identity(subject, organization, claims, vertical),
     }
@@ -173,7 +182,7 @@ fn classify(subject: String, mut claims: Map<String, Value>, vertical: Vertical)
 
 fn session_identity(
     subject: String,
-    session: Map<String, Value>,
+    session: Box<RawValue>,
     organization: Option<Value>,
     claims: Map<String, Value>,
     vertical: Vertical,
@@ -249,7 +258,7 @@ fn custom(mut claims: Map<String, Value>) -> Map<String, Value> {
 #[must_use]
 pub fn unverified_issuer(token: &str) -> Option<String> {
     let payload = token.split('.').nth(1)?;
-    match read_claims(payload).ok()?.remove("iss")? {
+    match read_claims(payload).ok()?.others.remove("iss")? {
         Value::String(issuer) => Some(issuer),
         _ => None,
     }
@@ -272,16 +281,17 @@ pub struct Said {
 #[must_use]
 pub fn unverified(token: &str) -> Option<Said> {
     let (header, rest) = token.split_once('.')?;
-    let header = read_claims(header).ok()?;
+    let header = read_claims(header).ok()?.others;
     let claims = read_claims(rest.split('.').next()?).ok()?;
-    let time = |name| claims.get(name).and_then(Value::as_i64);
+    let time = |name| claims.others.get(name).and_then(Value::as_i64);
     Some(Said {
         key_id: header.get("kid").and_then(Value::as_str).unwrap_or_default().to_owned(),
         issued_at: time("iat"),
         expires_at: time("exp"),
-        session: claims.contains_key(SESSION),
+        session: claims.session.is_some(),
     })
 }
 
+mod claims;
 #[cfg(test)]
 mod tests;

@@ -31,7 +31,8 @@ impl Sliding {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Map, Value};
+    use serde_json::Map;
+    use serde_json::value::RawValue;
 
     use super::*;
     use crate::identity::{Factor, Kind, Session};
@@ -44,7 +45,13 @@ mod tests {
             kind: Kind::Session,
             subject: "member-test-1".to_owned(),
             organization: None,
-            session: Some(Session { id, roles: Vec::new(), factors, object: Value::Null, expires_at }),
+            session: Some(Session {
+                id,
+                roles: Vec::new(),
+                factors,
+                object: RawValue::NULL.to_owned(),
+                expires_at,
+            }),
             client: None,
             claims: Map::new(),
             profile: None,

@@ -3,6 +3,7 @@
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
+use serde_json::value::RawValue;
 
 use super::*;
 use crate::identity::{Client, Organization, Profile, Session};
@@ -34,7 +35,7 @@ fn member() -> Identity {
             id: "session-1".to_owned(),
             roles: vec!["admin".to_owned(), "ré\"d".to_owned()],
             factors: Vec::new(),
-            object: Value::Null,
+            object: RawValue::NULL.to_owned(),
             expires_at: None,
         }),
         client: None,

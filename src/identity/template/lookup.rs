@@ -79,7 +79,7 @@ impl Root {
             Self::Organization if who.organization.is_some() => {
                 walk(Cow::Borrowed(&who.profile.as_ref()?.organization), fields)
             }
-            Self::Session => walk(Cow::Borrowed(&who.session.as_ref()?.object), fields),
+            Self::Session => walk(Cow::Owned(object(who)?), fields),
             Self::Claims => walk_map(&who.claims, fields),
             Self::Member | Self::User | Self::Organization | Self::Client | Self::ClientCertificate => None,
         }
@@ -99,7 +99,7 @@ impl Root {
             (Self::Session, "id" | "session_id" | "member_session_id") => text(&session?.id),
             (Self::Session, "roles") => Some(Cow::Owned(Value::from(session?.roles.as_slice()))),
             // Old tokens lack it in their session; the time their whole session ends is known then.
-            (Self::Session, "expires_at") if session?.object.get(field).is_none_or(Value::is_null) => {
+            (Self::Session, "expires_at") if object(who)?.get(field).is_none_or(Value::is_null) => {
                 let at = jiff::Timestamp::from_second(session?.expires_at?).ok()?;
                 text(&at.to_string())
             }
@@ -108,6 +108,10 @@ impl Root {
             _ => None,
         }
     }
+}
+
+fn object(who: &Identity) -> Option<Value> {
+    serde_json::from_str(who.session.as_ref()?.object.get()).ok()
 }
 
 fn is_member(who: &Identity) -> bool {

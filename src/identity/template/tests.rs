@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use serde_json::json;
+use serde_json::value::to_raw_value;
 
 use super::*;
 use crate::identity::{Client, Kind, Organization, Profile, Session};
@@ -17,7 +18,7 @@ fn member() -> Identity {
             id: "member-session-1".into(),
             roles: vec!["admin".into(), "a,b".into()],
             factors: Vec::new(),
-            object: json!({"started_at": "2026-11-21T09:00:00Z", "authentication_factors": [{"type": "email_otp"}]}),
+            object: to_raw_value(&json!({"started_at": "2026-11-21T09:00:00Z", "authentication_factors": [{"type": "email_otp"}]})).unwrap(),
             expires_at: Some(1_795_280_400),
         }),
         client: None,

@@ -1,5 +1,6 @@
 //! Each rule, by table: what holds, what does not, and what it says of itself.
 
+use serde_json::value::RawValue;
 use serde_json::{Map, json};
 
 use super::*;
@@ -19,7 +20,7 @@ fn identity() -> Identity {
             id: "member-session-test-1".to_owned(),
             roles: vec!["editor".to_owned()],
             factors: vec![factor("email_otp", 600_000), factor("totp", 60_000)],
-            object: Value::Null,
+            object: RawValue::NULL.to_owned(),
             expires_at: None,
         }),
         client: None,
