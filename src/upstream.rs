@@ -50,8 +50,6 @@ pub mod tls;
 pub use self::failure::{Error, Failure};
 pub use self::pool::Remains;
 
-/// What a stalled reader can pin is a few of these (see ARCHITECTURE.md, Memory).
-const READ_SIZE: usize = 32 * 1024;
 /// Instances that a request is offered to while none takes a connection.
 const MOST_CONNECTS: usize = 3;
 

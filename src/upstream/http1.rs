@@ -4,25 +4,22 @@
 //! a response ends is said in one way, which everyone reads alike, or it is none; a connection on
 //! which anything is left over carries no further request.
 
-use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{Method, Response};
 use hyper::body::{Body as _, Frame};
-use tokio::io::{AsyncRead as _, ReadBuf};
-use tokio_util::io::poll_read_buf;
 
 use self::decoder::Piece;
 use self::response::Heads;
 use self::upload::{Elsewhere, Progress, Upload};
-use super::READ_SIZE;
 use super::body;
 use super::form::Outbound;
 use super::io::Socket;
 use super::room::Place;
+use crate::intake::Intake;
 use crate::outbox::{Posted, Recipient};
 
 mod chunked;
@@ -34,9 +31,6 @@ mod tests;
 mod upload;
 
 pub(super) use self::decoder::Decoder;
-
-/// What is read at a stroke from here on is a long body, and is not worth copying.
-const LONG: usize = READ_SIZE / 4;
 
 /// Why a response did not come, or not to its end.
 #[derive(Debug, thiserror::Error)]
@@ -55,31 +49,22 @@ pub enum Error {
 pub(super) struct Connection {
     /// Shared with what is still to be sent when the response begins.
     recipient: Rc<Recipient<Socket>>,
-    /// Read, and not taken yet.
-    held: BytesMut,
+    intake: Intake,
     heads: Heads,
     upload: Progress,
-    is_long: bool,
     has_heard: bool,
     keeps_alive: bool,
     /// Free again when the connection has ended.
     _place: Option<Place>,
 }
 
-thread_local! {
-    /// What is read goes through here: of all connections of a worker one has its turn, and memory
-    /// that was used last is still in the cache.
-    static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_SIZE].into());
-}
-
 impl Connection {
     pub(super) fn new(stream: Socket, place: Option<Place>) -> Self {
         Self {
             recipient: Rc::new(Recipient::new(stream)),
-            held: BytesMut::new(),
+            intake: Intake::default(),
             heads: Heads::default(),
             upload: Progress::Done,
-            is_long: false,
             has_heard: false,
             keeps_alive: true,
             _place: place,
@@ -99,11 +84,8 @@ impl Connection {
 
     /// Whether a further request can be sent, after a response was read to its end.
     pub(super) fn may_be_kept(&mut self) -> bool {
-        let is_clean = self.keeps_alive && self.held.is_empty() && self.upload.is_done();
-        if is_clean {
-            self.held = BytesMut::new();
-        }
-        is_clean
+        self.intake.shrink();
+        self.keeps_alive && self.intake.held.is_empty() && self.upload.is_done()
     }
 
     /// What is still to be sent after the response was read to its end, if anything is.
@@ -113,7 +95,7 @@ impl Connection {
 
     /// The socket, and what was read beyond the response, once the request is through.
     pub(super) fn into_parts(mut self) -> Option<(Socket, Vec<u8>)> {
-        let (recipient, read) = (Rc::clone(&self.recipient), std::mem::take(&mut self.held));
+        let (recipient, read) = (Rc::clone(&self.recipient), std::mem::take(&mut self.intake.held));
         drop(self);
         Some((Rc::try_unwrap(recipient).ok()?.socket.into_inner(), read.to_vec()))
     }
@@ -134,7 +116,7 @@ impl Connection {
                 *request = None;
             } else if let Some(unsent) = request.take() {
                 self.expect_response(unsent.method);
-                self.upload = Progress::Here(Box::new(Upload::new(unsent)));
+                self.upload = Progress::Here(Box::new(upload::of(unsent)));
             }
         }
         // An upstream may answer, and close, before it has read a request to its end.
@@ -143,7 +125,7 @@ impl Connection {
             return Poll::Ready(Err(error));
         }
         loop {
-            if let Some(head) = self.heads.next(&mut self.held)? {
+            if let Some(head) = self.heads.next(&mut self.intake.held)? {
                 self.keeps_alive = head.keeps_alive;
                 self.upload.goes_on(&self.recipient);
                 return Poll::Ready(Ok(head.response));
@@ -195,7 +177,7 @@ impl Connection {
             return Poll::Ready(Some(Err(error)));
         }
         loop {
-            match decoder.next(&mut self.held) {
+            match decoder.next(&mut self.intake.held) {
                 Ok(Piece::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
                 Ok(Piece::Trailers(trailers)) => return Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
                 Ok(Piece::End) => return Poll::Ready(None),
@@ -214,24 +196,7 @@ impl Connection {
     /// Reads more into what is held. Zero bytes are the end of the connection.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
         let mut stream = self.recipient.socket.borrow_mut();
-        let stream = Pin::new(&mut *stream);
-        let filled = if self.is_long {
-            self.held.reserve(READ_SIZE);
-            poll_read_buf(stream, cx, &mut self.held)
-        } else {
-            READ.with_borrow_mut(|read| {
-                let mut read = ReadBuf::new(read);
-                ready!(stream.poll_read(cx, &mut read))?;
-                self.held.extend_from_slice(read.filled());
-                Poll::Ready(Ok(read.filled().len()))
-            })
-        };
-        match &filled {
-            Poll::Ready(Ok(bytes)) => self.is_long = *bytes >= LONG,
-            Poll::Pending if self.held.is_empty() => self.held = BytesMut::new(),
-            _ => {}
-        }
-        filled
+        self.intake.poll_fill(Pin::new(&mut *stream), cx)
     }
 }
 

@@ -17,8 +17,9 @@ use super::cluster::Instance;
 use super::http1::Connection;
 use super::io::Socket;
 use super::room::{Place, Queue};
-use super::{Error, Failure, READ_SIZE};
+use super::{Error, Failure};
 use crate::clock::{CoarseClock, TICK, Ticks};
+use crate::intake::READ_SIZE;
 use crate::metrics::{ConnectionState, UpstreamConnection, UpstreamWorker};
 
 /// How long an instance that took no connection is left alone while there are others: nginx's

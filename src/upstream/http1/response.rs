@@ -10,8 +10,9 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header};
 use hyper::ext::ReasonPhrase;
 
+use super::Error;
 use super::decoder::Decoder;
-use super::{Error, READ_SIZE};
+use crate::intake::READ_SIZE;
 use crate::proxy::hop;
 
 /// More interim responses (RFC 9110 section 15.2) are an upstream that will never answer.

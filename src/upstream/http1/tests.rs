@@ -13,6 +13,7 @@ use tokio::net::UnixStream;
 
 use super::*;
 use crate::fields::{Fields, Headers as _};
+use crate::intake::READ_SIZE;
 use crate::upstream::body::Outgoing;
 
 mod beside_hyper;

@@ -6,6 +6,8 @@ use hyper_util::rt::TokioIo;
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
+use bytes::BytesMut;
+
 use super::*;
 use crate::upstream::http1::decoder::Piece;
 
