@@ -1,8 +1,11 @@
 //! Wall-clock time in the units the rest of the program counts in, and jitter.
 
-use std::cell::Cell;
+use std::cell::{Cell, Ref, RefCell};
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
 
 /// Milliseconds since the Unix epoch.
 #[must_use]
@@ -36,19 +39,39 @@ pub type Ticks = u32;
 pub const TICK: Duration = Duration::from_millis(100);
 
 /// A worker's coarse clock: read for nothing, advanced by the sweep.
-#[derive(Default)]
-pub struct CoarseClock(Cell<Ticks>);
+pub struct CoarseClock {
+    ticks: Cell<Ticks>,
+    date: RefCell<String>,
+}
+
+impl Default for CoarseClock {
+    fn default() -> Self {
+        Self { ticks: Cell::default(), date: RefCell::new(date()) }
+    }
+}
 
 impl CoarseClock {
     #[must_use]
     pub const fn now(&self) -> Ticks {
-        self.0.get()
+        self.ticks.get()
+    }
+
+    /// The time of day as HTTP writes it (RFC 9110 section 5.6.7).
+    pub fn date(&self) -> Ref<'_, str> {
+        Ref::map(self.date.borrow(), String::as_str)
     }
 
     /// Counts on to what has passed since the worker started.
     pub fn advance(&self, since_start: Duration) {
-        self.0.set(u32::try_from(since_start.as_millis() / TICK.as_millis()).unwrap_or(Ticks::MAX));
+        let ticks = since_start.as_millis() / TICK.as_millis();
+        self.ticks.set(Ticks::try_from(ticks).unwrap_or(Ticks::MAX));
+        self.date.replace(date());
     }
+}
+
+fn date() -> String {
+    let now = Timestamp::now();
+    rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&now).unwrap_or_default()
 }
 
 /// A duration in ticks, rounded up; at least one.

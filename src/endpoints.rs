@@ -6,8 +6,8 @@
 
 mod resource_metadata;
 
+use crate::server::incoming::Incoming;
 use http::{Request, Response};
-use hyper::body::Incoming;
 
 use self::auth::Front;
 use crate::access::rejection::{Code, Rejection};

@@ -10,12 +10,13 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::Instant;
 
+use crate::server::incoming::Incoming;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 
 use self::ids::{Ids, Via};
 use self::lasting::Lasting;

@@ -9,9 +9,9 @@
 //! of our own would be and judged by the same gate; the proxy cannot be relied on to take out what
 //! could pass for our word, so a request that carries it is refused. The body is never read.
 
+use crate::server::incoming::Incoming;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header, request};
-use hyper::body::Incoming;
 
 use self::original::Original;
 use super::{EXT_AUTHZ, Visit};

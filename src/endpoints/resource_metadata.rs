@@ -3,9 +3,9 @@
 //! What holds: what is answered was written from the configuration; scripts of any site may read it,
 //! since it is public and the same for everyone.
 
+use crate::server::incoming::Incoming;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use hyper::body::Incoming;
 
 use super::Visit;
 use crate::access::rejection::{Code, Rejection};

@@ -6,10 +6,11 @@
 
 use std::time::Duration;
 
+use crate::server::incoming::Incoming;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 
 use self::event::Event;
 use crate::access::authn::changes::{Change, Taken};

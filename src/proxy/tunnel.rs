@@ -22,8 +22,8 @@ use crate::clock::CoarseClock;
 use crate::exchange::Exchange;
 use crate::fields::Headers;
 use crate::server::connection;
-use crate::server::io::Guarded;
 use crate::server::record::{End, Record};
+use crate::server::tracked::Tracked;
 use crate::upstream;
 
 mod frames;
@@ -119,7 +119,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let Far { remains: upstream::Remains { stream: mut upstream, read, .. }, exchange, websocket } = far;
-    let mut client = Guarded::new(near.stream, Vec::new(), Rc::clone(&record), clock);
+    let mut client = Tracked::new(near.stream, Rc::clone(&record), clock);
     let (mut up, mut down) = (Half::new(near.read), Half::new(read));
     let cut = poll_fn(|cx| {
         record.polled_by(cx);

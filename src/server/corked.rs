@@ -34,8 +34,14 @@ impl<S: AsyncWrite + Unpin + 'static> Corked<S> {
         Some(Rc::try_unwrap(recipient).ok()?.socket.into_inner())
     }
 
+    /// Ready when what was taken before is out, and flushed.
+    pub(super) fn poll_settled(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_settle(cx))?;
+        Pin::new(self).poll_flush(cx)
+    }
+
     /// Ready when what was taken before is out.
-    pub(super) fn poll_settle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_settle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.recipient.is_waiting() {
             outbox::send_all();
         }

@@ -50,6 +50,15 @@ pub enum Stop {
     Malformed(Malformed),
 }
 
+/// What a head says of the body behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Length {
+    None,
+    /// Bytes, at least one.
+    Known(u64),
+    Chunked,
+}
+
 /// Where in a message the next byte stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -261,6 +270,59 @@ impl Framing {
             }
         }
         Judged { passed: at, stop: Stop::None }
+    }
+
+    /// Judges the next bytes of a head, and none behind it. Returns how many, and whether it ends with
+    /// them.
+    ///
+    /// # Errors
+    /// What is wrong with the head.
+    pub fn judge_head_only(&mut self, bytes: &[u8]) -> Result<(usize, bool), Malformed> {
+        let before = self.messages;
+        let mut at = 0;
+        while at < bytes.len() && self.messages == before {
+            at += self.step(&bytes[at..])?;
+        }
+        Ok((at, self.messages != before))
+    }
+
+    /// Judges the next bytes of a body: as many as are content, or trailers, or neither, in a row.
+    /// Returns how many, and whether they are content.
+    ///
+    /// # Errors
+    /// What is wrong with the framing.
+    pub fn judge_body(&mut self, bytes: &[u8]) -> Result<(usize, bool), Malformed> {
+        if self.in_content() {
+            return Ok((self.step(bytes)?, true));
+        }
+        let (before, mut at) = (self.in_trailers, 0);
+        while at < bytes.len() && !self.in_content() && !self.between_messages() && self.in_trailers == before
+        {
+            at += self.step(&bytes[at..])?;
+        }
+        Ok((at, false))
+    }
+
+    /// What the head that was judged last says of its body.
+    #[must_use]
+    pub const fn length(&self) -> Length {
+        match self.length {
+            _ if self.chunked => Length::Chunked,
+            None | Some(0) => Length::None,
+            Some(length) => Length::Known(length),
+        }
+    }
+
+    /// How many fields the head, or the trailer, has so far.
+    #[must_use]
+    pub const fn fields(&self) -> usize {
+        self.headers
+    }
+
+    /// Whether what comes now are trailers.
+    #[must_use]
+    pub const fn in_trailers(&self) -> bool {
+        self.in_trailers
     }
 
     /// Takes as many bytes as the current state can, at least one. None taken: held.

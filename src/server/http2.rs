@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, header};
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{self, Body, Frame, SizeHint};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -25,6 +25,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::websocket::Switched;
 use self::wire::Wire;
+use super::incoming::Incoming;
 use super::record::{End, Record};
 use super::worker::{Enlisted, Worker, contained};
 use crate::config::Limits;
@@ -145,7 +146,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Connection<S> {
     /// Begins a request. hyper spawns its stream right after.
     fn answer(
         self: &Rc<Self>,
-        mut request: Request<Incoming>,
+        mut request: Request<body::Incoming>,
     ) -> impl Future<Output = Result<Response<Answer>, Infallible>> + use<S> {
         let record = self.worker.record(&self.worker.site(), self.record.peer);
         if let Some(secured) = self.record.secured() {
@@ -163,7 +164,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Connection<S> {
             let sound = head::translate(&mut parts, &site.config.server.limits);
             drop(site);
             let door = Rc::new(connection.door.of_stream(&record));
-            let Ok(mut response) = door.serve_read(Request::from_parts(parts, body), sound).await;
+            let Ok(mut response) =
+                door.serve_read(Request::from_parts(parts, Incoming::http2(body)), sound).await;
             connection.wire.answered();
             if let Some(near) = near
                 && let Some(far) = record.take_tunnel()

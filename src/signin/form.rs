@@ -4,11 +4,11 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use crate::server::incoming::Incoming;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, header};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
 
 use super::Place;
 use crate::access::rejection::{Code, Rejection};

@@ -7,10 +7,11 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::HeaderMap;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 
 use crate::identity::owned::Owned;
 use crate::proxy::hop;
+use crate::server::incoming::{self, Incoming};
 use crate::server::record::{End, Record};
 
 /// Why a body ended early.
@@ -19,7 +20,7 @@ pub enum Error {
     #[error("the body is larger than allowed")]
     TooLarge,
     #[error("the body could not be read")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] incoming::Error),
     /// The request that it belongs to is over, or was ended.
     #[error("nobody waits for the body any more")]
     GivenUp,
@@ -87,7 +88,7 @@ impl Body for Outgoing {
 impl Streaming {
     /// The next of what the client sent. A request that is cut short sends nothing on while its last
     /// words are said.
-    fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, incoming::Error>>> {
         let next = match self.record.was_cut() {
             Some(_) => Poll::Pending,
             None => Pin::new(&mut self.inner).poll_frame(cx),

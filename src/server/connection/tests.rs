@@ -1,10 +1,7 @@
-//! Taking connections back from hyper: to be looked at again with every new hyper.
+//! Taking connections back, however their bytes come.
 
-use std::convert::Infallible;
 use std::future::ready;
 
-use hyper::service::service_fn;
-use hyper::{Request, Response};
 use tokio::io::DuplexStream;
 use tokio::sync::Notify;
 
@@ -14,30 +11,23 @@ use crate::server::framing::Framing;
 const REQUESTS: usize = 400;
 const HEAD: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
-fn builder() -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    builder.header_read_timeout(None);
-    builder
-}
-
 fn record() -> Rc<Record> {
     Rc::new(Record::new([127, 0, 0, 1].into(), Framing::new(8192, 100), 0))
 }
 
-/// Serves, and takes the connection back whenever hyper lets go of it. Returns how often that was.
+/// Serves, and takes the connection back whenever it may. Returns how often that was.
 async fn serve_and_take_back(stream: DuplexStream, record: Rc<Record>) -> usize {
     let clock = Rc::new(CoarseClock::default());
     let mut from = Remains { stream, read: Vec::new() };
     for taken_back in 0.. {
         let answered = Rc::clone(&record);
-        let service = service_fn(move |_: Request<Incoming>| {
+        let answer = move |_: Request<Incoming>| {
             answered.begin_request();
             answered.end_request(0);
-            ready(Ok::<_, Infallible>(Response::new(Reply::switch())))
-        });
+            ready(Ok(Response::new(Reply::switch())))
+        };
         record.set_parking(Parking::Able);
-        let (record, clock) = (Rc::clone(&record), Rc::clone(&clock));
-        match serve(from, record, clock, &builder(), service, |_| Vec::new()).await {
+        match serve(from, Rc::clone(&record), Rc::clone(&clock), answer, |_| Vec::new()).await {
             Next::Idle(left) => from = left,
             Next::Over | Next::Switched(_) => return taken_back,
         }
@@ -81,7 +71,7 @@ async fn no_byte_is_lost_however_often_it_is_taken_back() {
                     break;
                 }
             }
-            // To hyper, whoever closes one half has lost interest in what is under way.
+            // Whoever closes one half has lost interest in what is under way.
             all_answered.notified().await;
         });
         local.spawn_local(async move {
@@ -100,48 +90,4 @@ async fn no_byte_is_lost_however_often_it_is_taken_back() {
         let taken_back = tokio::time::timeout(Duration::from_secs(20), serving).await.expect("it ends");
         assert!(taken_back > 10, "taken back {taken_back} times only, with room for {room}");
     }
-}
-
-/// To hyper it is not idle, whatever the record says: it goes on, and the next answer is the last.
-#[tokio::test(flavor = "local")]
-async fn hyper_has_the_last_word() {
-    let (near, mut far) = tokio::io::duplex(4096);
-    let record = record();
-    let held = Rc::new(Notify::new());
-    let service = {
-        let (record, held) = (Rc::clone(&record), Rc::clone(&held));
-        service_fn(move |_: Request<Incoming>| {
-            let (record, held) = (Rc::clone(&record), Rc::clone(&held));
-            async move {
-                record.begin_request();
-                // A mistake: the answer is still to come.
-                record.end_request(0);
-                record.set_flushed(true);
-                record.set_parking(Parking::Asked);
-                record.wake();
-                held.notified().await;
-                Ok::<_, Infallible>(Response::new(Reply::switch()))
-            }
-        })
-    };
-    let client = async {
-        far.write_all(HEAD.as_bytes()).await.unwrap();
-        while record.parking() != Parking::Never {
-            tokio::task::yield_now().await;
-        }
-        held.notify_one();
-        let mut text = String::new();
-        far.read_to_string(&mut text).await.unwrap();
-        text
-    };
-    let clock = Rc::new(CoarseClock::default());
-    let from = Remains { stream: near, read: Vec::new() };
-    record.set_parking(Parking::Able);
-    let builder = builder();
-    let serving = async {
-        let next = serve(from, Rc::clone(&record), clock, &builder, service, |_| Vec::new()).await;
-        assert!(matches!(next, Next::Over));
-    };
-    let ((), text) = tokio::join!(serving, client);
-    assert!(text.starts_with("HTTP/1.1 200 OK\r\n") && text.contains("connection: close\r\n"), "{text}");
 }

@@ -1,4 +1,4 @@
-//! Whether a connection is to be parked, which takes its task, hyper and the sweep to agree.
+//! Whether a connection is to be parked, which takes its task and the sweep to agree.
 
 use super::{Record, Ticks};
 
@@ -11,8 +11,6 @@ pub enum Parking {
     Able,
     /// The sweep found it idle, and its task is to hand it over if it still is.
     Asked,
-    /// hyper is giving the socket back: it is to read nothing more, and not to close it.
-    Leaving,
     Parked,
 }
 

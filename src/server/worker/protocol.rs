@@ -2,9 +2,6 @@
 
 use std::rc::Rc;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-
 use super::Worker;
 use super::seat::Seat;
 use crate::metrics::{ConnectionRefusal, Handshake};
@@ -13,13 +10,6 @@ use crate::server::connection::{self, Next, Remains};
 use crate::server::parking::{Carrier, Parkable};
 use crate::server::record::Record;
 use crate::server::{http2, tls};
-
-/// Bytes a connection buffers of a request at once, and of a response. What a client that stops
-/// reading can pin is a few of these (see ARCHITECTURE.md, Memory).
-const BUFFER: usize = 32 * 1024;
-/// What is read at a stroke is a multiple of this: the kernel copies what it gets where it left off,
-/// and from or to an odd place three times as slowly.
-const PAGE: usize = 4096;
 
 impl Worker {
     /// Shakes hands, and goes on in the protocol that was agreed on.
@@ -54,19 +44,10 @@ impl Worker {
     pub(super) async fn serve_http1<S: Parkable>(self: Rc<Self>, mut from: Remains<S>, mut seat: Seat) {
         loop {
             seat.record.set_parking(self.parking());
-            let is_untouched = seat.record.is_new() && from.read.is_empty();
-            let first = match is_untouched {
-                true => connection::first_bytes(&from.stream, &seat.record).await,
-                false => None,
-            };
-            match first {
-                Some(true) => {}
-                Some(false) => return,
-                // On the heap, or whoever only waits would have room for it.
-                None => match Box::pin(self.converse(from, &seat.record)).await {
-                    Some(left) => from = left,
-                    None => return,
-                },
+            // On the heap, or whoever only waits would have room for it.
+            match Box::pin(self.converse(from, &seat.record)).await {
+                Some(left) => from = left,
+                None => return,
             }
             if from.read.is_empty() {
                 match self.park(from.stream, seat) {
@@ -77,23 +58,19 @@ impl Worker {
         }
     }
 
-    /// Lets hyper serve a connection. Returns one that is idle.
+    /// Serves a connection. Returns one that is idle.
     async fn converse<S: Parkable>(
         self: &Rc<Self>,
         from: Remains<S>,
         record: &Rc<Record>,
     ) -> Option<Remains<S>> {
-        let builder = {
-            let limits = &self.site().config.server.limits;
-            record.limit(limits.header_bytes, limits.headers);
-            builder(limits)
-        };
+        let limits = &self.site().config.server.limits;
+        record.limit(limits.header_bytes, limits.headers);
         let door = Rc::new(Door::new(Rc::clone(self), Rc::clone(record)));
-        let service = service_fn(|request| Rc::clone(&door).serve(request));
+        let answer = |request| Rc::clone(&door).serve(request);
         let refusal = |why| self.malformed(record, why);
         let clock = Rc::clone(&self.clock);
-        let next = connection::serve(from, Rc::clone(record), clock, &builder, service, refusal).await;
-        match next {
+        match connection::serve(from, Rc::clone(record), clock, answer, refusal).await {
             Next::Over => None,
             Next::Idle(left) => Some(left),
             Next::Switched(near) => {
@@ -105,17 +82,4 @@ impl Worker {
             }
         }
     }
-}
-
-/// hyper's part. Timeouts are the sweep's, and limits the framing's; hyper's own are no tighter. A
-/// buffer that is full of an unfinished head makes hyper answer by itself, so there is room for one
-/// byte more than the framing lets pass.
-fn builder(limits: &crate::config::Limits) -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    let buffer = BUFFER.max((limits.header_bytes + 1).next_multiple_of(PAGE));
-    builder.header_read_timeout(None).max_buf_size(buffer);
-    if limits.headers > 100 {
-        builder.max_headers(limits.headers);
-    }
-    builder
 }
