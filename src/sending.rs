@@ -175,7 +175,8 @@ impl<B: Body<Data = Bytes> + Unpin> Sending<B> {
             }
             Framing::Close => {}
         }
-        if data.len() > SHORT {
+        // What ends a message is written from where it is.
+        if data.len() > SHORT || self.body.is_none() {
             self.piece = data;
         } else {
             self.out.extend_from_slice(&data);
