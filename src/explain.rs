@@ -267,6 +267,7 @@ impl Walk<'_> {
                 credential::proved(&mut self.report, proved, now);
                 let context = Context {
                     identity: &proved.word.identity,
+                    kind: proved.word.kind,
                     captures: &found.route.captures,
                     host: head.host,
                     path: head.path,

@@ -109,9 +109,7 @@ impl Site {
     pub fn vouch<'s>(&'s self, grant: &'s Grant, headers: &mut impl Headers<'s>) {
         let word = grant.proved().map(|proved| &proved.word);
         let Some(word) = word else { return };
-        for (name, value) in &word.said.headers {
-            headers.set(Cow::Borrowed(name), Cow::Borrowed(value));
-        }
+        headers.set_ready(&word.said.headers);
         if let Some(roles) = grant.granting_roles() {
             headers.set(Cow::Owned(GRANTING_ROLES), Cow::Borrowed(roles));
         }

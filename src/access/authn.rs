@@ -318,10 +318,23 @@ impl Authn {
     /// Everything that must hold for a remembered word to let its bearer pass.
     fn passes(&self, word: &Word, now: i64) -> bool {
         now < word.passes_until
-            && !word.state.is_revoked()
+            && !self.is_revoked(word)
             && self.keys_still_hold(word)
             && (!self.waits_for_profile(word.kind) || now - word.profile_at < self.profile_ttl)
             && self.is_latest(word)
+    }
+
+    /// Asks the session itself only when any has ended since: of many in turn each is cold.
+    fn is_revoked(&self, word: &Word) -> bool {
+        let revocations = self.shared.registry.revocations();
+        if word.alive_at.get() == revocations {
+            return false;
+        }
+        let is_revoked = word.state.is_revoked();
+        if !is_revoked {
+            word.alive_at.set(revocations);
+        }
+        is_revoked
     }
 
     /// Whether nothing that it speaks of has changed since, as far as events tell.
@@ -438,6 +451,7 @@ impl Authn {
             profile_at: heard.profile_at,
             refreshing: Cell::new(false),
             looked_at: Cell::new(0),
+            alive_at: Cell::new(u64::MAX),
             fresh: RefCell::new(None),
             verdicts: RefCell::default(),
             assertions: assertion::Kept::default(),

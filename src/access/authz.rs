@@ -149,6 +149,7 @@ impl Judged<'_> {
         Context {
             leeway: self.leeway,
             identity: &proved.word.identity,
+            kind: proved.word.kind,
             captures: self.captures,
             host: self.head.host,
             path: self.head.path,

@@ -69,10 +69,11 @@ impl Manner {
 
     /// Whether an answer can have content (RFC 9110 section 6.4.1).
     fn lets_have_content(&self, status: StatusCode) -> bool {
-        !self.is_head
-            && !(self.is_connect && status.is_success())
-            && !status.is_informational()
-            && ![StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status)
+        let has_none = self.is_head
+            || (self.is_connect && status.is_success())
+            || status.is_informational()
+            || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
+        !has_none
     }
 }
 

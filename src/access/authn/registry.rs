@@ -2,6 +2,7 @@
 //! access token has no session: what is learned of it reaches every worker that knows it.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::answer::SessionState;
@@ -16,7 +17,10 @@ const MAX_ENDED: usize = 10_000;
 /// are held for longer, so that a JWT of theirs that was never seen before is not believed. Locked
 /// only when a credential is verified or a session ends, never on a cache hit.
 #[derive(Default)]
-pub struct Registry(Mutex<Sessions>);
+pub struct Registry {
+    sessions: Mutex<Sessions>,
+    revocations: AtomicU64,
+}
 
 #[derive(Default)]
 struct Sessions {
@@ -48,14 +52,21 @@ impl Registry {
             return;
         }
         state.revoke();
+        self.revocations.fetch_add(1, Ordering::Release);
         if sessions.ended.len() == MAX_ENDED {
             sessions.ended.pop_front();
         }
         sessions.ended.push_back(state);
     }
 
+    /// How many have ended: whoever was found alive at another count is to be looked at anew.
+    #[must_use]
+    pub fn revocations(&self) -> u64 {
+        self.revocations.load(Ordering::Acquire)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Sessions> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -4,13 +4,14 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue};
+use http::HeaderName;
 
 use super::answer::SessionState;
 use super::verdict::Granted;
 use crate::access::credential::Source;
 use crate::access::rejection::{Code, Rejection};
 use crate::config::Secret;
+use crate::fields::Ready;
 use crate::identity::template::Template;
 use crate::identity::{Identity, Kind, assertion};
 use crate::telemetry::access_log;
@@ -23,7 +24,7 @@ const LOOK_AGAIN: i64 = 1000;
 pub struct Word {
     pub identity: Arc<Identity>,
     /// The identity's, to be had without looking at it.
-    pub(super) kind: Kind,
+    pub kind: Kind,
     pub said: Said,
     pub(super) state: Arc<SessionState>,
     /// Unix milliseconds: when Stytch gave its word.
@@ -47,6 +48,8 @@ pub struct Word {
     pub(super) verdicts: RefCell<Vec<Granted>>,
     /// How many changes had been told of when it was last compared with them.
     pub(super) looked_at: Cell<u64>,
+    /// How many sessions had ended when its own was last found not to have.
+    pub(super) alive_at: Cell<u64>,
     /// What was signed for upstreams about it.
     pub assertions: assertion::Kept,
 }
@@ -55,7 +58,7 @@ pub struct Word {
 /// of many sessions in turn, each is cold when its request comes.
 pub struct Said {
     /// The identity headers that all routes have.
-    pub headers: Box<[(HeaderName, HeaderValue)]>,
+    pub headers: Ready,
     /// See [`access_log::who`].
     pub who: Bytes,
 }
@@ -81,21 +84,14 @@ pub struct Fresh {
 impl Said {
     /// Headers whose template names something that the identity has not are left out.
     pub(super) fn of(identity: &Identity, templates: &[(HeaderName, Template)]) -> Self {
-        let rendered: Vec<_> = templates
+        let headers: Vec<_> = templates
             .iter()
             .filter_map(|(name, template)| Some((name, template.render(identity)?)))
             .collect();
-        let mut text: Vec<u8> = rendered.iter().flat_map(|(_, value)| value.as_bytes()).copied().collect();
-        let headers_end = text.len();
-        access_log::who(&mut text, identity);
-        let text = Bytes::from(text);
-        let mut end = 0;
-        let headers = rendered.into_iter().map(|(name, value)| {
-            let start = end;
-            end += value.len();
-            (name.clone(), HeaderValue::from_maybe_shared(text.slice(start..end)).unwrap_or(value))
-        });
-        Self { headers: headers.collect(), who: text.slice(headers_end..) }
+        let mut who = Vec::new();
+        access_log::who(&mut who, identity);
+        let (headers, who) = Ready::of(&headers, &who);
+        Self { headers, who }
     }
 }
 

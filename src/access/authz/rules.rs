@@ -87,6 +87,8 @@ pub enum PermissionCheck {
 /// What a rule is judged by.
 pub struct Context<'a> {
     pub identity: &'a Identity,
+    /// The identity's, to be had without looking at it.
+    pub kind: Kind,
     pub captures: &'a Captures,
     pub host: &'a str,
     pub path: &'a str,
@@ -147,7 +149,7 @@ impl Rule {
     fn holds(&self, context: &Context<'_>) -> bool {
         let identity = context.identity;
         match self {
-            Self::Kinds(kinds) => kinds.contains(&identity.kind),
+            Self::Kinds(kinds) => kinds.contains(&context.kind),
             Self::Organizations(allowed) => allowed.iter().any(|allowed| allowed.is_of(context)),
             Self::Roles(wanted) => identity
                 .session

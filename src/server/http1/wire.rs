@@ -34,6 +34,7 @@ const UNWANTED: usize = 64 * 1024;
 const EMPTY_LINE: usize = b"\r\n".len();
 
 /// What comes next on a connection.
+#[expect(clippy::large_enum_variant, reason = "on the heap it would be an allocation a request")]
 pub(super) enum Came {
     Request(Request<Incoming>, Manner),
     Malformed(Malformed),

@@ -17,13 +17,14 @@ pub(super) fn write_head(request: &Outbound<'_>, out: &mut Vec<u8>) -> Framing {
         out.extend_from_slice(part.as_bytes());
     }
     let mut has_length = false;
-    for (name, value) in request.headers.iter() {
+    for (name, value) in request.headers.unwritten() {
         if frames(name) {
             has_length |= name == header::CONTENT_LENGTH;
             continue;
         }
         write_field(name.as_str(), value.as_bytes(), out);
     }
+    out.extend_from_slice(request.headers.written());
     match framing {
         Framing::Length(0) if !has_length => {}
         Framing::Length(length) => {

@@ -34,7 +34,15 @@ fn identity() -> Identity {
 
 fn holds(rule: &Rule, identity: &Identity) -> bool {
     let captures = Captures::default();
-    let context = Context { identity, captures: &captures, host: "", path: "/", now: NOW, leeway: 5_000 };
+    let context = Context {
+        identity,
+        kind: identity.kind,
+        captures: &captures,
+        host: "",
+        path: "/",
+        now: NOW,
+        leeway: 5_000,
+    };
     assert!(!rule.wanted().0.is_empty() && !rule.got(&context).is_empty());
     rule.judge(&context).is_ok()
 }
@@ -205,7 +213,15 @@ fn a_capture_is_compared_with_the_organization() {
         let crate::access::route::Found::Route(found) = table.find(host, &http::Method::GET, path) else {
             panic!("{host}{path} has a route");
         };
-        let context = Context { identity: &ana, captures: &found.captures, host, path, now: NOW, leeway: 0 };
+        let context = Context {
+            identity: &ana,
+            kind: ana.kind,
+            captures: &found.captures,
+            host,
+            path,
+            now: NOW,
+            leeway: 0,
+        };
         let rule = Rule::Organizations(vec![Allowed::Captured(index, "org".to_owned())]);
         assert_eq!(rule.judge(&context).is_ok(), expected, "{host}{path} {index}");
     }
