@@ -1,13 +1,12 @@
-//! Reads every request head before hyper does, and refuses what hyper would repair.
+//! Judges every byte that clients send, and refuses what other servers would repair.
 //!
-//! hyper accepts a bare LF, folds nothing but drops a fragment, lets Transfer-Encoding win over
-//! Content-Length and merges equal lengths: RFC 9112 permits each, and each is a way for two
-//! servers to read one request differently. Here they are refused (DESIGN.md section 3).
+//! A bare LF, a fragment, Transfer-Encoding beside Content-Length, two equal lengths: RFC 9112 lets a
+//! server make something of each, and each is a way for two servers to read one request differently.
+//! Here they are refused (DESIGN.md section 3).
 //!
-//! What holds: a byte is passed on only after it was judged, so hyper never sees the end of a head
-//! that was refused, and sees none that it would refuse itself; the state is a few words, nothing
-//! is buffered and nothing allocated; wherever the bytes were split, the verdict is the same and
-//! falls on the same byte.
+//! What holds: nothing is read of a head before all of it was judged, and hyper would refuse none that
+//! passed; the state is a few words, nothing is buffered and nothing allocated; wherever the bytes were
+//! split, the verdict is the same and falls on the same byte.
 
 mod body;
 mod bytes;
@@ -17,9 +16,9 @@ mod told;
 
 /// The longest request target, in bytes.
 const MAX_TARGET: usize = 8 * 1024;
-/// hyper takes names of up to 64 KiB and fails on longer ones; nobody needs a fraction of it.
+/// Nobody needs longer ones.
 const MAX_NAME: usize = 256;
-/// hyper takes less than 16 KiB of trailers, whatever the limit on heads is.
+/// Whatever the limit on heads is.
 const MAX_TRAILERS: usize = 8 * 1024;
 const TOO_LARGE: &str = "the head is larger than limits.header_bytes";
 /// As long as the longest header name or value that is looked at.
@@ -446,5 +445,7 @@ impl Framing {
     }
 }
 
+#[cfg(test)]
+pub(in crate::server) use self::tests::generated;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use super::body::*;
 use super::*;
 
 mod beside_hyper;
-mod generated;
+pub(in crate::server) mod generated;
 mod told;
 
 const HEAD: usize = 2048;

@@ -114,7 +114,7 @@ fn mutation() -> impl Strategy<Value = (Index, u8, u8)> {
 }
 
 /// Up to three requests in one go, with up to three mistakes.
-pub(super) fn mutated() -> impl Strategy<Value = Vec<u8>> {
+pub(in crate::server) fn mutated() -> impl Strategy<Value = Vec<u8>> {
     let requests = proptest::collection::vec(request(), 1..4);
     (requests, proptest::collection::vec(mutation(), 0..4)).prop_map(|(requests, mutations)| {
         let mut bytes = requests.concat();
