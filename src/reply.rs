@@ -254,7 +254,7 @@ fn problem(code: Code, status: StatusCode, request_id: &str, wanted: Option<&Ste
     Bytes::from(body.to_string())
 }
 
-/// A refusal of a request that hyper never saw, whole, for a connection that closes after it.
+/// A refusal of what was no request, whole, for a connection that closes after it.
 #[must_use]
 pub fn raw(code: Code, request_id: &str) -> Vec<u8> {
     let status = code.status();

@@ -8,8 +8,8 @@ const NEVER_NOMINATED: [HeaderName; 4] =
 /// More than a `Connection` header has any use for.
 const MAX_NOMINATED: usize = 32;
 
-/// Whether a header never goes further than this hop. hyper frames both sides by itself, and
-/// answers `Expect` itself.
+/// Whether a header never goes further than this hop. Each side is framed, and `Expect` answered, by
+/// itself.
 #[must_use]
 pub fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(

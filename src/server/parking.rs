@@ -1,6 +1,6 @@
 //! Connections on which nothing is under way, kept by their sockets alone.
 //!
-//! What a connection takes while it is served (hyper's buffers, the task) is gone while it waits here,
+//! What a connection takes while it is served (a task, a conversation) is gone while it waits here,
 //! and made anew when something comes. All sockets of a worker are watched by one epoll of its own,
 //! which is one socket to the runtime.
 //!

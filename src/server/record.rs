@@ -176,7 +176,7 @@ impl Record {
         self.requests.set(self.requests.get() + 1);
     }
 
-    /// The last byte of the response was handed to hyper. What follows an upgrade that did not
+    /// The last byte of the response was handed over. What follows an upgrade that did not
     /// happen is HTTP again.
     pub fn end_request(&self, now: Ticks) {
         self.in_flight.set(false);

@@ -395,7 +395,7 @@ impl Worker {
         record.cut(cut, self.clock.now());
     }
 
-    /// Logs and counts what hyper never saw, and makes the answer.
+    /// Logs and counts what was no request, and makes the answer.
     fn malformed(&self, record: &Record, why: Malformed) -> Vec<u8> {
         let rejection = why.rejection();
         let ids = self.ids.next(&http::HeaderMap::new(), false);

@@ -1,4 +1,4 @@
-//! The request line: method, target and version, each byte judged where hyper would judge it.
+//! The request line: method, target and version, each byte judged where it stands.
 
 use super::bytes::{is_method, is_target};
 use super::{Framing, MAX_TARGET, Malformed, Part, State, Step, Verb, syntax};
@@ -130,8 +130,8 @@ impl Framing {
         Ok(self.count(1))
     }
 
-    /// hyper judges a version byte by byte, so each is judged here before it is passed; all of it
-    /// at a stroke where it is there and is what it nearly always is.
+    /// Byte by byte, so that the verdict does not depend on where they were split; all of it at a stroke
+    /// where it is there and is what it nearly always is.
     pub(super) fn version(&mut self, rest: &[u8]) -> Step {
         const VERSION: &[u8; 8] = b"HTTP/1.1";
         const LINE_END: &[u8; 10] = b"HTTP/1.1\r\n";
