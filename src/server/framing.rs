@@ -279,7 +279,7 @@ impl Framing {
     pub fn judge_head_only(&mut self, bytes: &[u8]) -> Result<(usize, bool), Malformed> {
         let before = self.messages;
         let mut at = 0;
-        while at < bytes.len() && self.messages == before {
+        while at < bytes.len() && self.messages == before && !self.is_held() {
             at += self.step(&bytes[at..])?;
         }
         Ok((at, self.messages != before))

@@ -107,6 +107,8 @@ where
             Some(Persistence::Closes) => return Outcome::Done,
             Some(Persistence::Persists) => {}
         }
+        // What follows an upgrade that did not happen is HTTP again.
+        wire.record.framing.borrow_mut().resume();
         if !poll_fn(|cx| wire.poll_through(cx)).await {
             return Outcome::Done;
         }

@@ -176,8 +176,7 @@ impl Record {
         self.requests.set(self.requests.get() + 1);
     }
 
-    /// The last byte of the response was handed over. What follows an upgrade that did not
-    /// happen is HTTP again.
+    /// The last byte of the response was handed over.
     pub fn end_request(&self, now: Ticks) {
         self.in_flight.set(false);
         self.deadline.set(0);
@@ -186,12 +185,6 @@ impl Record {
         self.phase_since.set(now);
         if let Some(sender) = self.sender.take() {
             sender.wake();
-        }
-        let mut framing = self.framing.borrow_mut();
-        // A request that is held may stand behind others, which end before it begins.
-        if framing.is_held() && framing.messages() == self.requests.get() {
-            framing.resume();
-            self.wake();
         }
     }
 
@@ -344,11 +337,6 @@ impl Record {
     pub fn upgrade(&self, far: tunnel::Far) {
         self.framing.borrow_mut().tunnel();
         self.upgraded.replace(Some(far));
-    }
-
-    #[must_use]
-    pub fn is_upgraded(&self) -> bool {
-        self.upgraded.borrow().is_some()
     }
 
     #[must_use]
