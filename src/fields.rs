@@ -34,8 +34,8 @@ pub struct Ready {
     headers: Box<[(HeaderName, HeaderValue)]>,
     /// All of them, each with the end of its line.
     lines: Bytes,
-    /// As of [`Fields`].
-    lengths: u64,
+    /// The [`mark`] of each name.
+    marks: u64,
 }
 
 impl Ready {
@@ -45,7 +45,7 @@ impl Ready {
     pub fn of(headers: &[(&HeaderName, HeaderValue)], beside: &[u8]) -> (Self, Bytes) {
         let mut text = Vec::new();
         let mut places = Vec::with_capacity(headers.len());
-        let mut lengths = 0;
+        let mut marks = 0;
         for (index, (name, value)) in headers.iter().enumerate() {
             if headers[index + 1..].iter().any(|(later, _)| later == name) {
                 continue;
@@ -53,7 +53,7 @@ impl Ready {
             write_field(name.as_str(), value.as_bytes(), &mut text);
             let end = text.len() - b"\r\n".len();
             places.push((*name, value, end - value.len()..end));
-            lengths |= length_bit(name);
+            marks |= mark(name);
         }
         let lines_end = text.len();
         text.extend_from_slice(beside);
@@ -63,7 +63,7 @@ impl Ready {
             (name.clone(), shared.unwrap_or_else(|_| value.clone()))
         });
         let headers = headers.collect();
-        (Self { headers, lines: text.slice(..lines_end), lengths }, text.slice(lines_end..))
+        (Self { headers, lines: text.slice(..lines_end), marks }, text.slice(lines_end..))
     }
 }
 
@@ -72,8 +72,8 @@ impl Ready {
 #[derive(Debug, Default)]
 pub struct Fields<'v> {
     fields: Vec<(Cow<'v, HeaderName>, Cow<'v, HeaderValue>)>,
-    /// A bit for each length of a name that ever was in the list: what is set is hardly ever there.
-    lengths: u64,
+    /// The [`mark`] of each name that ever was in the list: what is set is hardly ever there.
+    marks: u64,
     /// Under other names than those in the list.
     ready: Option<&'v Ready>,
 }
@@ -102,16 +102,16 @@ impl<'v> Fields<'v> {
     }
 
     fn may_hold(&self, name: &HeaderName) -> bool {
-        self.lengths & length_bit(name) != 0
+        self.marks & mark(name) != 0
     }
 
     /// Makes those that are ready part of the list, where a change of this name could concern them.
     fn dissolve_for(&mut self, name: &HeaderName) {
-        if let Some(ready) = self.ready.take_if(|ready| ready.lengths & length_bit(name) != 0) {
+        if let Some(ready) = self.ready.take_if(|ready| ready.marks & mark(name) != 0) {
             self.fields.extend(
                 ready.headers.iter().map(|(name, value)| (Cow::Borrowed(name), Cow::Borrowed(value))),
             );
-            self.lengths |= ready.lengths;
+            self.marks |= ready.marks;
         }
     }
 
@@ -126,8 +126,11 @@ impl<'v> Fields<'v> {
     }
 }
 
-fn length_bit(name: &HeaderName) -> u64 {
-    1 << (name.as_str().len() % 64)
+/// One of 64 bits, by the length of a name and two of its letters.
+fn mark(name: &HeaderName) -> u64 {
+    let name = name.as_str().as_bytes();
+    let letter = |letter: Option<&u8>| letter.map_or(0, |letter| usize::from(*letter));
+    1 << ((name.len() ^ (letter(name.first()) << 1) ^ (letter(name.last()) << 2)) % 64)
 }
 
 impl<'v> Headers<'v> for Fields<'v> {
@@ -137,7 +140,7 @@ impl<'v> Headers<'v> for Fields<'v> {
 
     fn add(&mut self, name: Cow<'v, HeaderName>, value: Cow<'v, HeaderValue>) {
         self.dissolve_for(&name);
-        self.lengths |= length_bit(&name);
+        self.marks |= mark(&name);
         self.fields.push((name, value));
     }
 
@@ -154,7 +157,7 @@ impl<'v> Headers<'v> for Fields<'v> {
     }
 
     fn set_ready(&mut self, ready: &'v Ready) {
-        if self.ready.is_some() || self.lengths & ready.lengths != 0 {
+        if self.ready.is_some() || self.marks & ready.marks != 0 {
             for (name, value) in &ready.headers {
                 self.set(Cow::Borrowed(name), Cow::Borrowed(value));
             }
@@ -206,7 +209,7 @@ mod tests {
         proptest::collection::vec((0..4u8, 0..4u8, 0..4u8), 0..30)
     }
 
-    /// Names of several lengths, and of one.
+    /// Names of several marks, and of one.
     fn name(number: u8) -> HeaderName {
         HeaderName::try_from(["x-a", "x-b", "x-cc", "x-ddd"][usize::from(number)]).unwrap()
     }

@@ -45,10 +45,8 @@ impl Generator {
     pub fn next(&self, headers: &HeaderMap, trusted: bool) -> Ids {
         let (request_id, traceparent) = self.make();
         let brought = headers.get(&TRACEPARENT).filter(|value| is_traceparent(value.as_bytes()));
-        let request_id = match headers.get(&REQUEST_ID) {
-            Some(id) if trusted && is_plain(id.as_bytes()) => id.clone(),
-            _ => request_id,
-        };
+        let known = if trusted { headers.get(&REQUEST_ID) } else { None };
+        let request_id = known.filter(|id| is_plain(id.as_bytes())).cloned().unwrap_or(request_id);
         let fresh_trace = brought.is_none();
         Ids { request_id, traceparent: brought.cloned().unwrap_or(traceparent), fresh_trace }
     }
@@ -56,9 +54,9 @@ impl Generator {
     /// Both values are slices of one allocation.
     fn make(&self) -> (HeaderValue, HeaderValue) {
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-01";
-        hex(&mut text[3..19], self.random());
-        hex(&mut text[19..35], self.random());
-        hex(&mut text[36..52], self.random());
+        text[3..19].copy_from_slice(&hex(self.random()));
+        text[19..35].copy_from_slice(&hex(self.random()));
+        text[36..52].copy_from_slice(&hex(self.random()));
         let text = Bytes::copy_from_slice(&text);
         let value = |bytes| HeaderValue::from_maybe_shared(bytes).unwrap_or(HeaderValue::from_static(""));
         (value(text.slice(3..3 + ID)), value(text))
@@ -74,11 +72,17 @@ impl Generator {
     }
 }
 
-fn hex(text: &mut [u8], number: u64) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for (place, byte) in text.chunks_exact_mut(2).zip(number.to_be_bytes()) {
-        place.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+/// All digits at once: each gets a byte of its own, and from ten on it is a letter.
+fn hex(number: u64) -> [u8; 16] {
+    const EACH: u128 = u128::from_ne_bytes([1; 16]);
+    let mut digits = u128::from(number);
+    for (shift, mask) in
+        [(32, u64::MAX >> 32), (16, u64::MAX / 0x1_0001), (8, u64::MAX / 0x101), (4, u64::MAX / 0x11)]
+    {
+        digits = (digits | digits << shift) & (u128::from(mask) * (1 + (1 << 64)));
     }
+    let letters = ((digits + 6 * EACH) >> 4) & EACH;
+    (digits + u128::from(b'0') * EACH + u128::from(b'a' - b'9' - 1) * letters).to_be_bytes()
 }
 
 /// W3C Trace Context section 3.2, version 00, with ids that are not all zero.
@@ -180,6 +184,13 @@ mod tests {
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         pairs.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn every_digit_is_written() {
+        for number in [0, 0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210, u64::MAX, 0xa0b1_9c00_0000_0001] {
+            assert_eq!(str::from_utf8(&hex(number)), Ok(&*format!("{number:016x}")));
+        }
     }
 
     #[test]

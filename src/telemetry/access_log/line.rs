@@ -54,11 +54,10 @@ pub struct Outcome<'a> {
 pub(super) fn begin(line: &mut Vec<u8>, clock: &mut Clock, request: &Request<'_>) {
     line.extend_from_slice(b"{\"time\":\"");
     clock.write(line, request.time);
-    line.extend_from_slice(b"\",\"request_id\":");
-    string(line, request.request_id);
-    line.extend_from_slice(b",\"trace_id\":");
-    string(line, request.trace_id);
-    line.extend_from_slice(b",\"client\":");
+    // Ids are made or checked by us, and need no escape.
+    word(line, b"\",\"request_id\":\"", request.request_id);
+    word(line, b"\",\"trace_id\":\"", request.trace_id);
+    line.extend_from_slice(b"\",\"client\":");
     address(line, request.client);
     line.extend_from_slice(b",\"method\":");
     string(line, request.method);
