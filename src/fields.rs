@@ -4,6 +4,7 @@
 //! be pointed to, for most of a request goes on as it came.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -34,18 +35,37 @@ pub struct Ready {
     headers: Box<[(HeaderName, HeaderValue)]>,
     /// All of them, each with the end of its line.
     lines: Bytes,
-    /// The [`mark`] of each name.
+    names: Names,
+}
+
+/// The names of headers that go out together, shared by all that do.
+#[derive(Debug, Default, Clone)]
+pub struct Names {
+    names: Arc<[HeaderName]>,
+    /// The [`mark`] of each.
     marks: u64,
 }
 
+impl FromIterator<HeaderName> for Names {
+    fn from_iter<I: IntoIterator<Item = HeaderName>>(names: I) -> Self {
+        let names: Arc<[_]> = names.into_iter().collect();
+        Self { marks: names.iter().fold(0, |marks, name| marks | mark(name)), names }
+    }
+}
+
+impl Names {
+    fn contain(&self, name: &HeaderName) -> bool {
+        self.marks & mark(name) != 0 && self.names.contains(name)
+    }
+}
+
 impl Ready {
-    /// Of several values under one name the last counts. What stands `beside` them is kept in the same
-    /// piece of memory.
+    /// Of several values under one name the last counts. `names` are theirs, and may be more. What
+    /// stands `beside` them is kept in the same piece of memory.
     #[must_use]
-    pub fn of(headers: &[(&HeaderName, HeaderValue)], beside: &[u8]) -> (Self, Bytes) {
+    pub fn of(headers: &[(&HeaderName, HeaderValue)], names: &Names, beside: &[u8]) -> (Self, Bytes) {
         let mut text = Vec::new();
         let mut places = Vec::with_capacity(headers.len());
-        let mut marks = 0;
         for (index, (name, value)) in headers.iter().enumerate() {
             if headers[index + 1..].iter().any(|(later, _)| later == name) {
                 continue;
@@ -53,7 +73,6 @@ impl Ready {
             write_field(name.as_str(), value.as_bytes(), &mut text);
             let end = text.len() - b"\r\n".len();
             places.push((*name, value, end - value.len()..end));
-            marks |= mark(name);
         }
         let lines_end = text.len();
         text.extend_from_slice(beside);
@@ -63,7 +82,7 @@ impl Ready {
             (name.clone(), shared.unwrap_or_else(|_| value.clone()))
         });
         let headers = headers.collect();
-        (Self { headers, lines: text.slice(..lines_end), marks }, text.slice(lines_end..))
+        (Self { headers, lines: text.slice(..lines_end), names: names.clone() }, text.slice(lines_end..))
     }
 }
 
@@ -107,11 +126,11 @@ impl<'v> Fields<'v> {
 
     /// Makes those that are ready part of the list, where a change of this name could concern them.
     fn dissolve_for(&mut self, name: &HeaderName) {
-        if let Some(ready) = self.ready.take_if(|ready| ready.marks & mark(name) != 0) {
+        if let Some(ready) = self.ready.take_if(|ready| ready.names.contain(name)) {
             self.fields.extend(
                 ready.headers.iter().map(|(name, value)| (Cow::Borrowed(name), Cow::Borrowed(value))),
             );
-            self.marks |= ready.marks;
+            self.marks |= ready.names.marks;
         }
     }
 
@@ -157,7 +176,9 @@ impl<'v> Headers<'v> for Fields<'v> {
     }
 
     fn set_ready(&mut self, ready: &'v Ready) {
-        if self.ready.is_some() || self.marks & ready.marks != 0 {
+        let is_among = |(known, _): &(Cow<'_, _>, _)| ready.names.contain(known);
+        let clashes = self.marks & ready.names.marks != 0 && self.fields.iter().any(is_among);
+        if self.ready.is_some() || clashes {
             for (name, value) in &ready.headers {
                 self.set(Cow::Borrowed(name), Cow::Borrowed(value));
             }
@@ -239,9 +260,10 @@ mod tests {
         fn a_list_holds_what_a_map_would(steps in steps()) {
             let value = |text| HeaderValue::from_static(text);
             let (a, b, d) = (name(0), name(1), name(3));
+            let names: Names = [0, 1, 3].into_iter().map(name).collect();
             let ready = [
-                Ready::of(&[(&a, value("lost")), (&b, value("b")), (&a, value("a"))], b"beside").0,
-                Ready::of(&[(&d, value("d"))], b"").0,
+                Ready::of(&[(&a, value("lost")), (&b, value("b")), (&a, value("a"))], &names, b"beside").0,
+                Ready::of(&[(&d, value("d"))], &names, b"").0,
             ];
             let (mut list, mut map) = (Fields::default(), HeaderMap::new());
             apply(&steps, &ready, &mut list);

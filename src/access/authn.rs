@@ -28,6 +28,7 @@ use super::credential::{MAX_PRESENTED, Presented, Source, Token};
 use super::rejection::{Code, Rejection};
 use crate::clock;
 use crate::config;
+use crate::fields::Names;
 use crate::identity::assertion;
 use crate::identity::template::Template;
 use crate::identity::{Identity, Kind};
@@ -90,6 +91,7 @@ pub struct Authn {
     settings: config::Session,
     expected: jwt::Expected,
     templates: Vec<(HeaderName, Template)>,
+    header_names: Names,
     needs_profile: bool,
     profile_ttl: i64,
     sliding: Option<Sliding>,
@@ -125,6 +127,7 @@ impl Authn {
     pub fn new(config: &config::Config, shared: Shared, metrics: Arc<metrics::Worker>) -> Rc<Self> {
         let templates = config.identity.headers.clone();
         Rc::new(Self {
+            header_names: templates.iter().map(|(name, _)| name.clone()).collect(),
             expected: jwt::Expected {
                 issuers: config.stytch.issuers.clone(),
                 audience: config.stytch.project_id.clone(),
@@ -435,7 +438,7 @@ impl Authn {
         // An answer that did not prolong the session is not asked for again at once.
         let is_answer = heard.expires == i64::MAX;
         let slide_from = if is_answer { slide_from.max(heard.at.saturating_add(PAUSE)) } else { slide_from };
-        let said = Said::of(&identity, &self.templates);
+        let said = Said::of(&identity, &self.templates, &self.header_names);
         Word {
             identity,
             kind,

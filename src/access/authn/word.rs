@@ -11,7 +11,7 @@ use super::verdict::Granted;
 use crate::access::credential::Source;
 use crate::access::rejection::{Code, Rejection};
 use crate::config::Secret;
-use crate::fields::Ready;
+use crate::fields::{Names, Ready};
 use crate::identity::template::Template;
 use crate::identity::{Identity, Kind, assertion};
 use crate::telemetry::access_log;
@@ -83,14 +83,14 @@ pub struct Fresh {
 
 impl Said {
     /// Headers whose template names something that the identity has not are left out.
-    pub(super) fn of(identity: &Identity, templates: &[(HeaderName, Template)]) -> Self {
+    pub(super) fn of(identity: &Identity, templates: &[(HeaderName, Template)], names: &Names) -> Self {
         let headers: Vec<_> = templates
             .iter()
             .filter_map(|(name, template)| Some((name, template.render(identity)?)))
             .collect();
         let mut who = Vec::new();
         access_log::who(&mut who, identity);
-        let (headers, who) = Ready::of(&headers, &who);
+        let (headers, who) = Ready::of(&headers, names, &who);
         Self { headers, who }
     }
 }
