@@ -6,7 +6,7 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -104,7 +104,12 @@ where
         match send(wire, response, &manner).await {
             None => return Outcome::Abrupt,
             Some(_) if switches => return Outcome::Switched,
-            Some(Persistence::Closes) => return Outcome::Done,
+            // Whoever reads the body goes on, and the client need not wait for that.
+            Some(Persistence::Closes) => {
+                let _ends = poll_fn(|cx| Pin::new(&mut Out(wire)).poll_shutdown(cx)).await;
+                poll_fn(|cx| wire.poll_through(cx)).await;
+                return Outcome::Done;
+            }
             Some(Persistence::Persists) => {}
         }
         // What follows an upgrade that did not happen is HTTP again.

@@ -404,6 +404,9 @@ impl Record {
         if self.in_flight.get() {
             return self.sweep_request(now, min_rate);
         }
+        if self.progressed.take() {
+            self.phase_since.set(now);
+        }
         let in_head = self.framing.borrow().in_head() || self.in_frames.get();
         if in_head != self.was_in_head.replace(in_head) && in_head {
             self.phase_since.set(now);
@@ -415,7 +418,9 @@ impl Record {
             return Some(Found::SlowHead);
         }
         if since > idle {
-            self.end_with(End::Gracefully);
+            // The body of a request that was answered already may never come to its end.
+            let is_stuck = self.framing.borrow().in_body();
+            self.end_with(if is_stuck { End::Abruptly } else { End::Gracefully });
         }
         None
     }

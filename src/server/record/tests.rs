@@ -60,3 +60,18 @@ fn a_pace_is_measured_of_the_time_alone_in_which_a_client_is_waited_for() {
         assert_eq!(record.sweep(tick, 100, 100, LEAST), None, "{tick}");
     }
 }
+
+#[test]
+fn the_body_of_an_answered_request_may_go_on_and_must_not_stand_still() {
+    let record = request("Content-Length: 100000");
+    record.end_request(0);
+    for tick in 1..1000 {
+        record.received(1);
+        record.sweep(tick, 100, 100, LEAST);
+    }
+    assert_eq!(record.end(), None);
+    for tick in 1000..1200 {
+        record.sweep(tick, 100, 100, LEAST);
+    }
+    assert_eq!(record.end(), Some(End::Abruptly));
+}
