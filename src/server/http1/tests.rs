@@ -276,6 +276,41 @@ async fn whoever_came_before_nonsense_is_answered_first() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn whoever_reads_on_after_the_answer_gets_all_of_the_body() {
+    for (connection, after, answers) in [("close", "", 1), ("keep-alive", LAST, 2)] {
+        let (near, mut far) = duplex(1 << 16);
+        let read = Rc::new(RefCell::new(Vec::new()));
+        let reading = Rc::clone(&read);
+        let answer = move |request: Request<Incoming>| {
+            let reading = Rc::clone(&reading);
+            tokio::task::spawn_local(async move {
+                let body = request.into_body().collect().await.map(|body| body.to_bytes());
+                reading.borrow_mut().push(body.ok());
+            });
+            std::future::ready(Ok(Response::new(Reply::switch())))
+        };
+        let client = async {
+            let head = format!(
+                "POST / HTTP/1.1\r\nHost: a\r\nConnection: {connection}\r\nContent-Length: 3\r\n\r\n"
+            );
+            far.write_all(head.as_bytes()).await.unwrap();
+            let mut text = vec![0; 1000];
+            let count = far.read(&mut text).await.unwrap();
+            text.truncate(count);
+            far.write_all(format!("abc{after}").as_bytes()).await.unwrap();
+            far.read_to_end(&mut text).await.unwrap();
+            String::from_utf8(text).unwrap()
+        };
+        let from = Remains { stream: near, read: Vec::new() };
+        let serving =
+            connection::serve(from, record(), Rc::new(CoarseClock::default()), answer, |_| Vec::new());
+        let (_, text) = tokio::join!(serving, client);
+        assert_eq!(text.matches("HTTP/1.1 200 OK").count(), answers, "{text}");
+        assert_eq!(read.borrow()[0].as_deref(), Some(b"abc".as_slice()), "{connection}");
+    }
+}
+
+#[tokio::test(flavor = "local")]
 async fn one_that_is_to_end_takes_no_further_request() {
     let (near, mut far) = duplex(1 << 16);
     let record = record();
