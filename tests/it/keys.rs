@@ -71,8 +71,11 @@ async fn the_start_succeeds_while_stytch_is_down() {
     emulator.fault(Fault { drop: true, ..Fault::on("/") });
     let world = World::builder().without_waiting().start_with(emulator).await;
     world.admin("/livez").await.expect(200);
-    let ready = world.admin("/readyz").await.expect(503);
-    assert_eq!(ready.json(), json!({ "ready": false, "pending": ["keys"] }));
+    let waits_for_keys = async || {
+        let ready = world.admin("/readyz").await.expect(503);
+        ready.json() == json!({ "ready": false, "pending": ["keys"] })
+    };
+    until("nothing but keys to be missing", waits_for_keys).await;
     let session = world.session();
     let refused = world.get("/").jwt(&session).refused(503, "keys_unavailable").await;
     assert_eq!((refused.header("retry-after"), refused.header("set-cookie")), (Some("1"), None));
