@@ -87,11 +87,12 @@ pub fn verify(token: &str, keys: &KeySet, expected: &Expected, now: i64) -> Resu
     let message = &token.as_bytes()[..header.len() + 1 + payload.len()];
     // Decoded three bytes at a time.
     let mut bytes = [0; MAX_MODULUS.next_multiple_of(3)];
-    let signature = BASE64_URL_SAFE_NO_PAD
+    let verifies = BASE64_URL_SAFE_NO_PAD
         .decode_slice(signature, &mut bytes)
-        .map_err(|_| Error::Refused("the signature is not base64url, or too long"))?;
-    key.verify_sig(message, &bytes[..signature])
-        .map_err(|_| Error::Refused("the signature does not verify"))?;
+        .is_ok_and(|length| key.verify_sig(message, &bytes[..length]).is_ok());
+    if !verifies {
+        return Err(Error::Refused("the signature does not verify"));
+    }
     Ok(verified)
 }
 
