@@ -153,7 +153,8 @@ pub(super) fn read_organization(claim: &Value) -> Option<Organization> {
     Some(Organization { id: id.to_owned(), slug: text("slug").unwrap_or_default().to_owned() })
 }
 
-/// What is read of a session. Values of another type than is expected are as good as none.
+/// What is read of a session. Texts and lists of another type than is expected are as good as none;
+/// factors that are no list of objects, and fields that are repeated, make it unreadable.
 #[derive(Deserialize)]
 struct Told {
     #[serde(default)]

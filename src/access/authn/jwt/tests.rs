@@ -352,3 +352,20 @@ fn the_unverified_issuer_is_only_that() {
         assert_eq!(unverified_issuer(token), None, "{token}");
     }
 }
+
+#[test]
+fn a_session_that_cannot_be_read_is_none() {
+    let with_factors = |factors: Value| {
+        let session = json!({ "id": "member-session-test-1", "authentication_factors": factors });
+        token(&changed(member(), json!({ "https://stytch.com/session": session })))
+    };
+    let read = verified(&with_factors(json!([{ "type": "otp" }, { "type": 5 }, {}]))).unwrap();
+    assert_eq!(read.identity.session.unwrap().factors.len(), 1, "those without a type prove nothing");
+    assert!(verified(&with_factors(Value::Null)).unwrap().identity.session.unwrap().factors.is_empty());
+    for factors in [json!("otp"), json!({ "type": "otp" }), json!(["otp"])] {
+        refused(&with_factors(factors.clone()), &format!("factors {factors}"));
+    }
+    let claims = member().to_string().replacen("\"roles\":", "\"id\":\"another\",\"roles\":", 1);
+    let message = format!("{}.{}", part(&header()), BASE64_URL_SAFE_NO_PAD.encode(claims));
+    refused(&signed(&message, &KEY, &RSA_PKCS1_SHA256), "an id that stands twice");
+}
