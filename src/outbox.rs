@@ -1,12 +1,14 @@
-//! Short messages, which a worker sends together when everybody else has had a turn.
+//! Short messages, which a busy worker sends together when everybody else has had a turn.
 //!
 //! What holds: messages go out in the order they were posted in; what could not be written at a
 //! stroke is its sender's to go on with; a message that is withdrawn is not sent. Whoever is on the
 //! same machine, an upstream or another proxy, is woken once for all of them instead of falling
-//! asleep after each (see ARCHITECTURE.md, Speed).
+//! asleep after each. Where few are posted in a turn nobody waits for another (see ARCHITECTURE.md,
+//! Speed).
 
 use std::cell::RefCell;
 use std::io;
+use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -15,6 +17,8 @@ use tokio::io::AsyncWrite;
 
 /// As many wait at most, so that the first is not kept long.
 const AT_ONCE: usize = 64;
+/// As many in a turn are a busy worker's.
+const BUSY: usize = 8;
 /// Room that is kept for the next ones, in bytes.
 const KEPT: usize = 256 * 1024;
 
@@ -41,6 +45,10 @@ pub enum Posted {
 struct Outbox {
     text: Vec<u8>,
     letters: Vec<Letter>,
+    /// Posted in this turn.
+    posted: usize,
+    /// The most in a turn, of the last few.
+    peak: usize,
 }
 
 struct Letter {
@@ -61,7 +69,8 @@ thread_local! {
 
 /// Sends everything that was posted.
 pub fn send_all() {
-    let Outbox { mut text, mut letters } = OUTBOX.take();
+    let (mut text, mut letters) =
+        OUTBOX.with_borrow_mut(|outbox| (mem::take(&mut outbox.text), mem::take(&mut outbox.letters)));
     let mut begin = 0;
     for letter in letters.drain(..) {
         letter.to.deliver(&text[begin..letter.end], &letter.sender);
@@ -69,7 +78,15 @@ pub fn send_all() {
     }
     text.clear();
     text.shrink_to(KEPT);
-    OUTBOX.set(Outbox { text, letters });
+    OUTBOX.with_borrow_mut(|outbox| (outbox.text, outbox.letters) = (text, letters));
+}
+
+fn end_turn() {
+    OUTBOX.with_borrow_mut(|outbox| {
+        let faded = outbox.peak - outbox.peak.div_ceil(8);
+        outbox.peak = faded.max(mem::take(&mut outbox.posted));
+    });
+    send_all();
 }
 
 impl<S: AsyncWrite + Unpin + 'static> Recipient<S> {
@@ -82,16 +99,18 @@ impl<S: AsyncWrite + Unpin + 'static> Recipient<S> {
     /// of it. One message at a time: the one before was told to be out.
     pub fn post(self: &Rc<Self>, sender: &Waker, write: impl FnOnce(&mut Vec<u8>)) {
         self.posted.replace(Posted::Waiting);
-        let count = OUTBOX.with_borrow_mut(|outbox| {
+        let (is_first, goes_now) = OUTBOX.with_borrow_mut(|outbox| {
             write(&mut outbox.text);
             let to: Rc<dyn Deliver> = Rc::clone(self) as _;
             outbox.letters.push(Letter { to, end: outbox.text.len(), sender: sender.clone() });
-            outbox.letters.len()
+            outbox.posted += 1;
+            (outbox.posted == 1, outbox.peak < BUSY || outbox.letters.len() == AT_ONCE)
         });
-        match count {
-            1 => drop(tokio::task::spawn_local(async { send_all() })),
-            AT_ONCE => send_all(),
-            _ => {}
+        if is_first {
+            drop(tokio::task::spawn_local(async { end_turn() }));
+        }
+        if goes_now {
+            send_all();
         }
     }
 
@@ -143,6 +162,8 @@ impl<S: AsyncWrite + Unpin + 'static> Deliver for Recipient<S> {
 }
 
 #[cfg(test)]
+pub(crate) use self::tests::be_busy;
+#[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, DuplexStream, duplex};
 
@@ -163,8 +184,43 @@ mod tests {
         String::from_utf8(read[..count].to_vec()).unwrap()
     }
 
+    /// Makes the next turns those of a busy worker.
+    pub(crate) async fn be_busy() {
+        for _ in 1..AT_ONCE {
+            let (somebody, _far) = recipient(100);
+            post(&somebody, "m");
+        }
+        tokio::task::yield_now().await;
+    }
+
     #[tokio::test(flavor = "local")]
-    async fn messages_wait_for_the_end_of_the_turn() {
+    async fn a_message_of_few_goes_at_once() {
+        let (one, mut far_of_one) = recipient(100);
+        post(&one, "to one");
+        assert!(matches!(one.posted(), Posted::Out(None)));
+        assert_eq!(read(&mut far_of_one).await, "to one");
+    }
+
+    #[tokio::test(flavor = "local")]
+    async fn many_are_no_longer_many_after_some_turns() {
+        be_busy().await;
+        let (one, _far) = recipient(100);
+        let mut waited = 0;
+        loop {
+            post(&one, "m");
+            if !one.is_waiting() {
+                break;
+            }
+            waited += 1;
+            tokio::task::yield_now().await;
+            assert!(matches!(one.posted(), Posted::Out(None)));
+        }
+        assert!((2..AT_ONCE).contains(&waited), "{waited}");
+    }
+
+    #[tokio::test(flavor = "local")]
+    async fn messages_of_many_wait_for_the_end_of_the_turn() {
+        be_busy().await;
         let (one, mut far_of_one) = recipient(100);
         let (two, mut far_of_two) = recipient(100);
         post(&one, "to one");
@@ -176,7 +232,8 @@ mod tests {
     }
 
     #[tokio::test(flavor = "local")]
-    async fn many_do_not_wait() {
+    async fn very_many_do_not_wait() {
+        be_busy().await;
         let pairs: Vec<_> = (0..AT_ONCE).map(|_| recipient(100)).collect();
         for (recipient, _) in &pairs {
             assert!(pairs.iter().all(|(recipient, _)| !matches!(recipient.posted(), Posted::Out(_))));
@@ -187,6 +244,7 @@ mod tests {
 
     #[tokio::test(flavor = "local")]
     async fn what_is_withdrawn_is_not_sent() {
+        be_busy().await;
         let (gone, mut far_of_gone) = recipient(100);
         let (kept, mut far_of_kept) = recipient(100);
         post(&gone, "gone");

@@ -124,6 +124,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
     use super::*;
+    use crate::outbox::be_busy;
 
     const ROOM: usize = 3 * SHORT;
 
@@ -140,11 +141,15 @@ mod tests {
             lengths in proptest::collection::vec(prop_oneof![1..50usize, 1..3 * SHORT], 1..40),
             room in prop_oneof![1..50usize, 1..ROOM],
             every in 1..5usize,
+            is_busy: bool,
         ) {
             let runtime = tokio::runtime::Builder::new_current_thread().build_local(Default::default()).unwrap();
             let sent: Vec<u8> = (0..lengths.iter().sum::<usize>()).map(|at| (at % 251) as u8).collect();
             let (stream, mut far) = duplex(room);
             let read = runtime.block_on(async {
+                if is_busy {
+                    be_busy().await;
+                }
                 let writing = async {
                     let (mut near, mut at) = (Corked::new(stream), 0);
                     for (turn, length) in lengths.iter().enumerate() {
@@ -168,6 +173,7 @@ mod tests {
 
     #[tokio::test(flavor = "local")]
     async fn what_is_short_waits_and_what_is_long_does_not() {
+        be_busy().await;
         let (stream, mut far) = duplex(ROOM);
         let mut near = Corked::new(stream);
         assert!(write(&mut near, b"short").is_ready() && near.recipient.is_waiting());
