@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::sending::write_field;
+use crate::field_lines::write_field;
 
 /// Headers that can be changed, wherever they are kept for the time `'v`.
 pub trait Headers<'v> {

@@ -36,6 +36,7 @@ pub mod upstream;
 pub mod admin;
 pub mod clock;
 pub mod explain;
+pub mod field_lines;
 pub mod intake;
 pub mod limiter;
 pub mod metrics;

@@ -12,6 +12,8 @@ use http::{HeaderMap, HeaderName};
 use hyper::body::{Body, Frame};
 use tokio::io::AsyncWrite;
 
+use crate::field_lines::write_field;
+
 /// Pieces of a body up to here are copied behind one another and go out together.
 const SHORT: usize = 8 * 1024;
 
@@ -204,15 +206,6 @@ impl<B: Body<Data = Bytes> + Unpin> Sending<B> {
         }
         Ok(())
     }
-}
-
-/// Writes a line of a head or of trailers.
-pub fn write_field(name: &str, value: &[u8], out: &mut Vec<u8>) {
-    out.reserve(name.len() + value.len() + 4);
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
 }
 
 /// Writes the line before a chunk.

@@ -2,15 +2,16 @@
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header};
+use http::{HeaderMap, Method, Request, Uri, Version, header};
 
 use super::Manner;
+use crate::field_lines::{read_fields, split, split_line};
 use crate::proxy::hop;
 
 /// Reads a whole head, with the empty line behind it. `fields` is how many it has. Its values are
 /// parts of the bytes that came. None for what was not judged to be a head.
 pub(super) fn read(head: &Bytes, fields: usize) -> Option<(Parts, Manner)> {
-    let (line, rest) = head.split_at(memchr::memchr(b'\r', head)?);
+    let (line, lines) = split_line(head)?;
     let (method, line) = split(line, b' ')?;
     let (target, version) = split(line, b' ')?;
     let method = Method::from_bytes(method).ok()?;
@@ -18,7 +19,7 @@ pub(super) fn read(head: &Bytes, fields: usize) -> Option<(Parts, Manner)> {
     let mut manner = Manner::of(&method, version);
     let mut closes = false;
     let mut headers = HeaderMap::with_capacity(fields);
-    read_fields(head, rest.get(2..)?, |name, value| {
+    read_fields(head, lines, |name, value| {
         if name == header::CONNECTION {
             closes |= hop::has_option(&value, b"close");
             manner.keeps_alive |= hop::has_option(&value, b"keep-alive");
@@ -42,25 +43,4 @@ pub(super) fn read_trailers(lines: &Bytes) -> Option<HeaderMap> {
     let mut trailers = HeaderMap::new();
     read_fields(lines, lines, |name, value| trailers.try_append(name, value).is_ok())?;
     Some(trailers)
-}
-
-/// Reads the lines at the end of `whole`. None when one of them is none, or is not taken.
-fn read_fields(
-    whole: &Bytes,
-    mut lines: &[u8],
-    mut take: impl FnMut(HeaderName, HeaderValue) -> bool,
-) -> Option<()> {
-    while let end @ 1.. = memchr::memchr(b'\r', lines)? {
-        let (name, value) = split(&lines[..end], b':')?;
-        let name = HeaderName::from_bytes(name).ok()?;
-        let value = HeaderValue::from_maybe_shared(whole.slice_ref(value.trim_ascii())).ok()?;
-        take(name, value).then_some(())?;
-        lines = lines.get(end + 2..)?;
-    }
-    Some(())
-}
-
-fn split(bytes: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
-    let end = memchr::memchr(at, bytes)?;
-    Some((&bytes[..end], &bytes[end + 1..]))
 }

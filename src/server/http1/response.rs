@@ -10,8 +10,9 @@ use hyper::ext::ReasonPhrase;
 
 use super::{Manner, Persistence};
 use crate::clock::CoarseClock;
+use crate::field_lines::write_field;
 use crate::proxy::hop;
-use crate::sending::{Framing, write_field};
+use crate::sending::Framing;
 
 /// Room for a head as most are, in bytes.
 const USUAL: usize = 512;

@@ -1,11 +1,12 @@
 //! Chunked bodies (RFC 9112 section 7.1), read strictly: lines end in CR LF, sizes have no sign and
 //! fit, extensions and trailers have an end.
 
-use bytes::{Buf as _, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use bytes::{Buf as _, Bytes, BytesMut};
+use http::HeaderMap;
 
 use super::Error;
 use super::decoder::{Piece, take};
+use crate::field_lines::read_fields;
 
 /// Bytes of a line with a size, its extensions included.
 const MOST_LINE: usize = 4 * 1024;
@@ -94,7 +95,7 @@ impl Chunked {
             };
         };
         self.next = Next::Done;
-        let trailers = fields(&held.split_to(end))?;
+        let trailers = fields(&held.split_to(end).freeze())?;
         Ok(if trailers.is_empty() { Piece::End } else { Piece::Trailers(trailers) })
     }
 }
@@ -142,16 +143,11 @@ fn has_bare_lf(lines: &[u8]) -> bool {
     memchr::memchr_iter(b'\n', lines).any(|lf| lf == 0 || lines[lf - 1] != b'\r')
 }
 
-fn fields(lines: &[u8]) -> Result<HeaderMap, Error> {
-    let malformed = || Error::Malformed("the trailers are none");
-    let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
-    let Ok(httparse::Status::Complete((_, fields))) = httparse::parse_headers(lines, &mut fields) else {
-        return Err(malformed());
-    };
-    let mut trailers = HeaderMap::with_capacity(fields.len());
-    for field in fields {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| malformed())?;
-        trailers.append(name, HeaderValue::from_bytes(field.value).map_err(|_| malformed())?);
-    }
-    Ok(trailers)
+fn fields(lines: &Bytes) -> Result<HeaderMap, Error> {
+    let mut trailers = HeaderMap::new();
+    let read = read_fields(lines, lines, |name, value| {
+        trailers.append(name, value);
+        trailers.len() <= MOST_FIELDS
+    });
+    read.map(|()| trailers).ok_or(Error::Malformed("the trailers are none"))
 }

@@ -6,7 +6,8 @@
 use http::{HeaderName, header};
 use hyper::body::Body;
 
-use crate::sending::{Framing, write_field};
+use crate::field_lines::write_field;
+use crate::sending::Framing;
 use crate::upstream::form::Outbound;
 
 /// Writes the head of a request, its target in origin form.

@@ -4,14 +4,13 @@
 //! come no more than [`MOST_INTERIM`] interim ones; a response that says in two ways or an odd one
 //! where it ends is malformed (RFC 9112 section 6.3, read strictly).
 
-use std::mem::MaybeUninit;
-
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header};
 use hyper::ext::ReasonPhrase;
 
 use super::Error;
 use super::decoder::Decoder;
+use crate::field_lines::{read_fields, split_line};
 use crate::intake::READ_SIZE;
 use crate::proxy::hop;
 
@@ -33,8 +32,9 @@ pub(super) struct Heads {
     /// The answer to HEAD has no body.
     is_to_head: bool,
     interim: u8,
-    /// Bytes of the head at hand that were looked at for its end.
+    /// Bytes of the head at hand that were looked at for its end, and lines in them.
     seen: usize,
+    lines: usize,
 }
 
 impl Heads {
@@ -51,11 +51,12 @@ impl Heads {
             // Of an empty line before a head, one byte may have come before the other.
             while self.seen < 2 && held.starts_with(b"\r\n") {
                 held.advance(2);
-                self.seen = 0;
+                (self.seen, self.lines) = (0, 0);
             }
             let Some(end) = self.end(held)? else { return Ok(None) };
-            self.seen = 0;
-            let head = parse(&held.split_to(end).freeze(), self.is_to_head)?;
+            let fields = self.lines.saturating_sub(2);
+            (self.seen, self.lines) = (0, 0);
+            let head = parse(&held.split_to(end).freeze(), fields, self.is_to_head)?;
             let status = head.response.status();
             if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
                 return Ok(Some(head));
@@ -76,6 +77,7 @@ impl Heads {
             if lf >= READ_SIZE {
                 return Err(TOO_LARGE);
             }
+            self.lines += 1;
             if held[..=lf].ends_with(b"\r\n\r\n") {
                 return Ok(Some(lf + 1));
             }
@@ -85,27 +87,22 @@ impl Heads {
     }
 }
 
-/// A whole head.
-fn parse(head: &Bytes, is_to_head: bool) -> Result<Head, Error> {
-    let mut fields = [const { MaybeUninit::uninit() }; MOST_HEADERS];
-    let mut parsed = httparse::Response::new(&mut []);
-    let complete = httparse::ParserConfig::default()
-        .parse_response_with_uninit_headers(&mut parsed, head, &mut fields)
-        .map_err(|_| Error::Malformed("the head is not one"))?;
-    let (httparse::Status::Complete(_), Some(code)) = (complete, parsed.code) else {
-        return Err(Error::Malformed("the head breaks off"));
-    };
-    let status = StatusCode::from_u16(code).map_err(|_| Error::Malformed("the status is none"))?;
-    let version = if parsed.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
-    let mut headers = HeaderMap::with_capacity(parsed.headers.len());
-    let mut framing = Framing::default();
-    for field in &*parsed.headers {
-        let name = HeaderName::from_bytes(field.name.as_bytes());
-        let value = HeaderValue::from_maybe_shared(slice_of(head, field.value));
-        let (Ok(name), Ok(value)) = (name, value) else { return Err(Error::Malformed("a field is none")) };
-        framing.note(&name, &value)?;
-        headers.append(name, value);
+/// A whole head with so many fields.
+fn parse(head: &Bytes, fields: usize, is_to_head: bool) -> Result<Head, Error> {
+    let (line, lines) = split_line(head).ok_or(Error::Malformed("the head is not one"))?;
+    let (version, status, reason) = status_line(line).ok_or(Error::Malformed("the status line is none"))?;
+    if fields > MOST_HEADERS {
+        return Err(Error::Malformed("too many fields"));
     }
+    let mut headers = HeaderMap::with_capacity(fields);
+    let (mut framing, mut noted) = (Framing::default(), Ok(()));
+    let read = read_fields(head, lines, |name, value| {
+        noted = framing.note(&name, &value);
+        headers.append(name, value);
+        noted.is_ok()
+    });
+    noted?;
+    read.ok_or(Error::Malformed("a field is none"))?;
     let body = framing.body(status, version, is_to_head)?;
     let keeps_alive = status != StatusCode::SWITCHING_PROTOCOLS
         && !body.ends_with_connection()
@@ -114,17 +111,24 @@ fn parse(head: &Bytes, is_to_head: bool) -> Result<Head, Error> {
     *response.status_mut() = status;
     *response.version_mut() = version;
     *response.headers_mut() = headers;
-    if let Some(reason) = parsed.reason.filter(|reason| Some(*reason) != status.canonical_reason())
-        && let Ok(reason) = ReasonPhrase::try_from(reason.to_owned())
-    {
+    if reason != status.canonical_reason().unwrap_or_default().as_bytes() {
+        let reason = ReasonPhrase::try_from(reason).map_err(|_| Error::Malformed("the reason is none"))?;
         response.extensions_mut().insert(reason);
     }
     Ok(Head { response, keeps_alive })
 }
 
-/// A part of the bytes it was found in, without copying it.
-fn slice_of(whole: &Bytes, part: &[u8]) -> Bytes {
-    if part.is_empty() { Bytes::new() } else { whole.slice_ref(part) }
+/// RFC 9112 section 4. The space before a reason that is not given may be missing.
+fn status_line(line: &[u8]) -> Option<(Version, StatusCode, &[u8])> {
+    let (version, rest) = line.split_at_checked(b"HTTP/1.1 ".len())?;
+    let version = match version {
+        b"HTTP/1.1 " => Version::HTTP_11,
+        b"HTTP/1.0 " => Version::HTTP_10,
+        _ => return None,
+    };
+    let (status, reason) = rest.split_at_checked(3)?;
+    let reason = if reason.is_empty() { reason } else { reason.strip_prefix(b" ")? };
+    Some((version, StatusCode::from_bytes(status).ok()?, reason))
 }
 
 /// What the fields of a head say about where the response ends, and about its connection.

@@ -11,10 +11,18 @@ use bytes::BytesMut;
 use super::*;
 use crate::upstream::http1::decoder::Piece;
 
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Message {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Vec<u8>,
+    trailers: HeaderMap,
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum Read {
     /// And so many bytes behind it.
-    Whole(StatusCode, Vec<u8>, usize),
+    Whole(Box<Message>, usize),
     Malformed,
     BreaksOff,
 }
@@ -22,6 +30,7 @@ enum Read {
 fn read<'p>(pieces: impl IntoIterator<Item = &'p [u8]>) -> Read {
     let (mut held, mut heads) = (BytesMut::new(), Heads::of(false));
     let (mut response, mut body, mut fed, mut is_whole) = (None, Vec::new(), 0, false);
+    let mut trailers = HeaderMap::new();
     for piece in pieces {
         fed += piece.len();
         if is_whole {
@@ -38,7 +47,7 @@ fn read<'p>(pieces: impl IntoIterator<Item = &'p [u8]>) -> Read {
         loop {
             match response.body_mut().next(&mut held) {
                 Ok(Piece::Data(data)) => body.extend_from_slice(&data),
-                Ok(Piece::Trailers(_)) => {}
+                Ok(Piece::Trailers(read)) => trailers = read,
                 Ok(Piece::More) => break,
                 Ok(Piece::End) => {
                     (is_whole, fed) = (true, held.len());
@@ -48,15 +57,16 @@ fn read<'p>(pieces: impl IntoIterator<Item = &'p [u8]>) -> Read {
             }
         }
     }
-    match response {
-        Some(response) if is_whole => Read::Whole(response.status(), body, fed),
-        Some(response) if response.body().ends_with_connection() => Read::Whole(response.status(), body, 0),
-        _ => Read::BreaksOff,
+    let Some(response) = response else { return Read::BreaksOff };
+    if !is_whole && !response.body().ends_with_connection() {
+        return Read::BreaksOff;
     }
+    let (status, headers) = (response.status(), response.headers().clone());
+    Read::Whole(Message { status, headers, body, trailers }.into(), if is_whole { fed } else { 0 })
 }
 
 /// The same as hyper's client reads it.
-fn read_by_hyper(bytes: &[u8]) -> Option<(StatusCode, Vec<u8>)> {
+fn read_by_hyper(bytes: &[u8]) -> Option<Message> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let (near, mut far) = duplex(64 * 1024);
@@ -73,8 +83,11 @@ fn read_by_hyper(bytes: &[u8]) -> Option<(StatusCode, Vec<u8>)> {
         let request = Request::get("/").header("host", "a").body(Empty::<Bytes>::new()).unwrap();
         let asking = async {
             let response = sender.send_request(request).await.ok()?;
-            let status = response.status();
-            Some((status, response.into_body().collect().await.ok()?.to_bytes().to_vec()))
+            let (parts, body) = response.into_parts();
+            let collected = body.collect().await.ok()?;
+            let trailers = collected.trailers().cloned().unwrap_or_default();
+            let body = collected.to_bytes().to_vec();
+            Some(Message { status: parts.status, headers: parts.headers, body, trailers })
         };
         let (_far, read) = tokio::join!(answering, asking);
         driven.abort();
@@ -92,6 +105,14 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
         "\r\nHTTP/1.1 200 OK\r\n",
         "\r\n\r\nHTTP/1.1 200 OK\r\n",
         "HTTP/1.1 200 OK\n",
+        "HTTP/1.1 200\r\n",
+        "HTTP/1.1 200 O\rK\r\n",
+        "HTTP/1.1 200\tOK\r\n",
+        "HTTP/1.1  200 OK\r\n",
+        "HTTP/1.1 2000 OK\r\n",
+        "HTTP/1.1 099 OK\r\n",
+        "HTTP/1.1 200 \u{e4}\r\n",
+        "HTTP/2.0 200 OK\r\n",
     ]);
     let field = prop::sample::select(vec![
         "Content-Length: 3\r\n",
@@ -104,6 +125,14 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
         "A: b\n",
         "A:\r\n",
         "A : b\r\n",
+        "A:\t b \t\r\n",
+        "A: \u{e4}\r\n",
+        "A: \u{c}b\r\n",
+        "A: b\rXC: d\r\n",
+        "A: b\r\r\n",
+        " b\r\n",
+        ": b\r\n",
+        "A\r\n",
     ]);
     let part = prop::sample::select(vec![
         "3\r\nabc\r\n",
@@ -133,17 +162,15 @@ proptest! {
         let cut = read(bytes.chunks(size));
         match (&whole, &cut) {
             // What comes later is behind it, and not looked at.
-            (Read::Whole(status, body, _), Read::Whole(same, other, _)) => {
-                prop_assert_eq!((status, body), (same, other));
-            }
+            (Read::Whole(message, _), Read::Whole(same, _)) => prop_assert_eq!(message, same),
             _ => prop_assert_eq!(whole, cut),
         }
     }
 
     #[test]
     fn what_is_a_response_is_the_same_to_hyper(bytes in bytes()) {
-        if let Read::Whole(status, body, _) = read([bytes.as_slice()]) {
-            prop_assert_eq!(read_by_hyper(&bytes), Some((status, body)));
+        if let Read::Whole(message, _) = read([bytes.as_slice()]) {
+            prop_assert_eq!(read_by_hyper(&bytes), Some(*message));
         }
     }
 }
