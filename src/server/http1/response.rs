@@ -35,21 +35,20 @@ pub(super) fn write_head(
 ) -> Head {
     let has_content = manner.lets_have_content(parts.status);
     let framing = framing(content, manner, has_content);
-    let closes =
-        parts.headers.get_all(header::CONNECTION).iter().any(|value| hop::has_option(value, b"close"));
-    let persists = persists && !closes && framing != Framing::Close;
     let mut out = Vec::with_capacity(USUAL);
     write_status_line(parts, manner.version, &mut out);
-    let mut is_dated = false;
+    let (mut is_dated, mut closes) = (false, false);
     for (name, value) in &parts.headers {
         match *name {
             header::CONTENT_LENGTH | header::TRANSFER_ENCODING => continue,
             header::TRAILER if framing != Framing::Chunked => continue,
             header::DATE => is_dated = true,
+            header::CONNECTION => closes |= hop::has_option(value, b"close"),
             _ => {}
         }
         write_field(name.as_str(), value.as_bytes(), &mut out);
     }
+    let persists = persists && !closes && framing != Framing::Close;
     write_length(parts, content, manner, framing, &mut out);
     if parts.status != StatusCode::SWITCHING_PROTOCOLS {
         match (persists, manner.version) {
