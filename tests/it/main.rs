@@ -19,6 +19,7 @@ mod explain;
 mod ext_authz;
 mod forward_auth;
 mod forwarding;
+mod gate;
 mod harness;
 mod headers;
 mod http2;

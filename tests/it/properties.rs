@@ -2,28 +2,22 @@
 //! heads through the one place that decides.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
-use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Cases, TestRunner};
 use stytch_emulator::Session;
-use stytch_gateway::access::authn::{self, Authn, checker, fetcher, keys, registry};
-use stytch_gateway::access::{Gate, RequestHead, host, path};
+use stytch_gateway::access::{RequestHead, host, path};
 use stytch_gateway::client::Forwarding;
-use stytch_gateway::config::{self, Config};
+use stytch_gateway::config;
 use stytch_gateway::identity::owned::Owned;
-use stytch_gateway::limiter::Limiter;
-use stytch_gateway::metrics::Metrics;
 use stytch_gateway::proxy::ids::Generator;
 use stytch_gateway::proxy::sieve::Sieve;
-use stytch_gateway::readiness::Readiness;
-use stytch_gateway::stytch::Client;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::LocalSet;
 
 use crate::client::find;
+use crate::gate::{gate, scheduled, settings};
 use crate::world::World;
 
 /// Enough to meet most pairs of pieces; the samples are small, so that all of it stays quick.
@@ -164,40 +158,6 @@ fn no_identity_passes_the_sieve() {
     outcome.unwrap_or_else(|error| panic!("{error}"));
 }
 
-/// A gate as a worker has one, without a worker.
-fn gate(config: &Config) -> Gate {
-    let (metrics, readiness) = (Metrics::new(1), Readiness::new());
-    let stytch = &config.stytch;
-    let client =
-        Client::new(&stytch.api_url, &stytch.project_id, &stytch.secret, stytch.vertical, stytch.timeout)
-            .unwrap_or_else(|error| panic!("{error}"));
-    let (keys, registry) = (keys::Keys::default(), Arc::<registry::Registry>::default());
-    let fetcher = fetcher::Fetcher {
-        client: client.clone(),
-        keys: keys.clone(),
-        refresh: Duration::from_secs(600),
-        cache: None,
-        metrics: Arc::clone(&metrics),
-        pending: None,
-    };
-    let (fetcher, fetching) = fetcher.start();
-    tokio::task::spawn_local(fetching);
-    let (checker, asking) = checker::Checker::new(checker::Parts {
-        client,
-        vertical: stytch.vertical,
-        capacity: 64,
-        negative_ttl: Duration::from_secs(10),
-        registry: Arc::clone(&registry),
-        metrics,
-        readiness,
-    });
-    tokio::task::spawn_local(checker.run());
-    let limiter = Arc::new(Limiter::new(&config.rate_limit));
-    let changes = Arc::default();
-    let shared = authn::Shared { keys, fetcher, checker: asking, registry, changes, limiter, policies: None };
-    Gate::new(config, Authn::new(config, shared, Metrics::new(1).worker(0)))
-}
-
 /// Anything a parser of heads would let through, and credentials that are nearly right.
 #[derive(Debug, Clone)]
 struct Head {
@@ -277,11 +237,9 @@ fn head(session: &Session) -> impl Strategy<Value = Head> + use<> {
 fn what_counts_for_nobody_any_more_is_forgotten() {
     let runtime = runtime();
     let world = runtime.block_on(World::with("[session]\nmax_staleness = \"1m\"\noutage_grace = \"10m\""));
-    let settings = [0, 1].map(|layer| world.directory().join(format!("{layer}.toml")));
-    let config =
-        config::load(&settings, std::iter::empty()).expect("settings that were loaded before").config;
+    let config = settings(&world);
     let local = LocalSet::new();
-    let gate = local.block_on(&runtime, async { gate(&config) });
+    let gate = local.block_on(&runtime, async { gate(&config, scheduled) });
     let now = stytch_gateway::clock::unix_millis();
     let bearer = format!("Bearer {}", world.session().session_token);
     let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::try_from(bearer).unwrap())]);
@@ -310,11 +268,9 @@ fn no_head_makes_the_decision_panic() {
     let runtime = runtime();
     let world = runtime.block_on(World::with("[session]\nwebsocket_query = \"session_jwt\""));
     let session = world.session();
-    let settings = [0, 1].map(|layer| world.directory().join(format!("{layer}.toml")));
-    let loaded = config::load(&settings, std::iter::empty());
-    let config = loaded.expect("settings that were loaded before").config;
+    let config = settings(&world);
     let local = LocalSet::new();
-    let gate = local.block_on(&runtime, async { gate(&config) });
+    let gate = local.block_on(&runtime, async { gate(&config, scheduled) });
     let now = stytch_gateway::clock::unix_millis();
     let outcome = runner().run(&head(&session), |head| {
         let mut headers = HeaderMap::new();
