@@ -290,32 +290,30 @@ impl Authn {
 
     /// Verifies a JWT, and says with which generation of the keys.
     async fn verify_jwt(&self, jwt: &str, now: i64) -> Result<(jwt::Verified, u64), Rejection> {
-        for may_fetch in [true, false] {
+        // The keys are looked at again whatever comes of a fetch: it need not be the only one.
+        let mut fetched = None;
+        loop {
             let Some(keys) = self.shared.keys.current() else {
                 return Err(Rejection::new(Code::KeysUnavailable, "no verification keys yet")
                     .retry_after(RETRY_AFTER));
             };
-            match jwt::verify(jwt, &keys, &self.expected, now / 1000) {
-                Ok(verified) => return Ok((verified, keys.generation)),
-                Err(jwt::Error::UnknownKey) if may_fetch => match self.shared.fetcher.fetch().await {
-                    fetcher::Outcome::Fetched => {}
-                    fetcher::Outcome::CoolingDown => break,
-                    fetcher::Outcome::Failed => {
-                        return Err(Rejection::new(
-                            Code::KeysUnavailable,
-                            "the key set could not be fetched",
-                        )
-                        .retry_after(RETRY_AFTER));
-                    }
-                },
-                Err(jwt::Error::UnknownKey) => break,
-                Err(jwt::Error::Refused(reason)) => {
+            match (jwt::verify(jwt, &keys, &self.expected, now / 1000), fetched) {
+                (Ok(verified), _) => return Ok((verified, keys.generation)),
+                (Err(jwt::Error::UnknownKey), None) => fetched = Some(self.shared.fetcher.fetch().await),
+                (Err(jwt::Error::UnknownKey), Some(fetcher::Outcome::Fetched)) => {
+                    let reason = "the key id is not in the key set";
+                    return Err(Rejection::new(Code::InvalidCredential, reason));
+                }
+                (Err(jwt::Error::UnknownKey), Some(fetcher::Outcome::Failed)) => {
+                    let reason = "the key set could not be fetched";
+                    return Err(Rejection::new(Code::KeysUnavailable, reason).retry_after(RETRY_AFTER));
+                }
+                (Err(jwt::Error::Refused(reason)), _) => {
                     self.remember_refused(jwt.as_bytes(), now, RefusedBy::Us);
                     return Err(Rejection::new(Code::InvalidCredential, reason));
                 }
             }
         }
-        Err(Rejection::new(Code::InvalidCredential, "the key id is not in the key set"))
     }
 
     /// Everything that must hold for a remembered word to let its bearer pass.

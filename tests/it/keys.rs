@@ -1,9 +1,19 @@
 //! Verification keys: fetched at start, in the background and when a key id is new, never by each
 //! request (DESIGN.md section 4).
 
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::{HeaderMap, HeaderValue, Method, header};
 use serde_json::json;
 use stytch_emulator::{Emulator, Fault, Key};
+use stytch_gateway::access::RequestHead;
+use stytch_gateway::access::authn::fetcher::{Fetcher, Handle, Outcome};
+use stytch_gateway::access::authn::keys::KeySet;
+use tokio::sync::mpsc;
 
+use crate::gate::{gate, settings};
 use crate::world::{World, until};
 
 const JWKS: &str = "/v1/b2b/sessions/jwks/";
@@ -30,6 +40,47 @@ async fn a_rotation_works_at_once() {
     assert_eq!(world.key_fetches(), 2);
     world.get("/").jwt(&before).expect(200).await;
     assert_eq!((world.key_fetches(), world.stytch_calls()), (2, 0), "the old key is still in the set");
+}
+
+/// The schedule, or another request, may have brought the key between the look at the set and what the
+/// fetcher says.
+#[tokio::test(flavor = "local")]
+async fn keys_that_came_meanwhile_count_whatever_came_of_the_fetch() {
+    for outcome in [Outcome::Fetched, Outcome::Failed] {
+        let world = World::with("").await;
+        let (sender, mut asked) = mpsc::channel(1);
+        let mut parts = None;
+        let gate = gate(&settings(&world), |fetcher| {
+            parts = Some(fetcher);
+            Handle::new(sender)
+        });
+        let Fetcher { client, keys, .. } = parts.unwrap();
+        let load = async || {
+            let set = KeySet::new(client.jwks().await.unwrap(), keys.current().as_deref(), SystemTime::now());
+            keys.replace(Arc::new(set.unwrap()));
+        };
+        load().await;
+        world.emulator.rotate_keys(false);
+        let bearer = format!("Bearer {}", world.session().session_jwt);
+        let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::try_from(bearer).unwrap())]);
+        let head = RequestHead {
+            method: &Method::GET,
+            host: "app.test",
+            path: "/x",
+            encoded_slash: false,
+            query: None,
+            headers: &headers,
+            client: IpAddr::from([127, 0, 0, 1]),
+            received_at: stytch_gateway::clock::unix_millis(),
+        };
+        let meanwhile = async {
+            let reply = asked.recv().await.unwrap();
+            load().await;
+            reply.send(outcome).unwrap();
+        };
+        let (decided, ()) = tokio::join!(gate.decide(&head), meanwhile);
+        assert!(decided.is_ok(), "{outcome:?}");
+    }
 }
 
 #[tokio::test]

@@ -23,9 +23,9 @@ pub const PART: &str = "keys";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
+    /// Now or a moment ago.
     Fetched,
     Failed,
-    CoolingDown,
 }
 
 /// Asks for a fetch from any thread.
@@ -95,7 +95,7 @@ impl Fetcher {
     async fn run(mut self, mut asked: mpsc::Receiver<oneshot::Sender<Outcome>>) {
         self.load();
         let mut retry = FIRST_RETRY;
-        let mut last_asked: Option<(Instant, bool)> = None;
+        let mut last_asked: Option<(Instant, Outcome)> = None;
         let mut next = tokio::time::Instant::now();
         loop {
             tokio::select! {
@@ -113,16 +113,14 @@ impl Fetcher {
                     let Some(reply) = reply else { return };
                     let mut replies = vec![reply];
                     let outcome = match last_asked {
-                        Some((at, fetched)) if at.elapsed() < COOLDOWN => {
-                            if fetched { Outcome::CoolingDown } else { Outcome::Failed }
-                        }
+                        Some((at, outcome)) if at.elapsed() < COOLDOWN => outcome,
                         _ => {
-                            let fetched = self.fetch().await;
-                            last_asked = Some((Instant::now(), fetched));
+                            let outcome = if self.fetch().await { Outcome::Fetched } else { Outcome::Failed };
+                            last_asked = Some((Instant::now(), outcome));
                             while let Ok(reply) = asked.try_recv() {
                                 replies.push(reply);
                             }
-                            if fetched { Outcome::Fetched } else { Outcome::Failed }
+                            outcome
                         }
                     };
                     for reply in replies {
