@@ -88,6 +88,7 @@ impl Passage {
 
     /// Turned back before anything behind the gateway was asked, where no route was found or it was
     /// no route that refused.
+    #[cold]
     #[must_use]
     pub fn refuse(self, rejection: &Rejection, method: &Method, headers: &HeaderMap) -> Response<Reply> {
         let whither = Whither { path: "/", origin: None };
@@ -95,6 +96,7 @@ impl Passage {
     }
 
     /// Turned back before anything behind the gateway was asked: to sign in where that is the answer.
+    #[cold]
     #[must_use]
     pub fn turn_back(mut self, rejection: &Rejection, came: &Came<'_>) -> Response<Reply> {
         self.exchange.refused(rejection);
@@ -114,6 +116,7 @@ impl Passage {
     }
 
     /// Let pass, and then failed.
+    #[cold]
     #[must_use]
     pub fn fail(mut self, rejection: &Rejection, form: Form) -> Response<Reply> {
         self.exchange.failed(rejection.code, rejection.reason);
@@ -123,6 +126,7 @@ impl Passage {
 
     /// An answer of the gateway's own. Its headers say what the answer is; that it is not to be
     /// stored is for whoever made it to say.
+    #[cold]
     #[must_use]
     pub fn own(mut self, mut response: Response<Bytes>) -> Response<Reply> {
         if [StatusCode::BAD_REQUEST, StatusCode::PAYLOAD_TOO_LARGE].contains(&response.status()) {

@@ -291,6 +291,7 @@ const fn is_false(so: &bool) -> bool {
 }
 
 impl Rejection {
+    #[cold]
     #[must_use]
     pub const fn new(code: Code, reason: &'static str) -> Self {
         Self { code, reason, retry_after: None, route: None, step_up: None, who: None, organization: None }

@@ -155,6 +155,7 @@ pub struct Framing {
 
 type Step = Result<usize, Malformed>;
 
+#[cold]
 const fn syntax<T>(reason: &'static str) -> Result<T, Malformed> {
     Err(Malformed::Syntax(reason))
 }

@@ -365,6 +365,7 @@ impl Record {
         self.malformed.get()
     }
 
+    #[cold]
     pub fn set_malformed(&self, why: Malformed) {
         self.malformed.set(Some(why));
     }
