@@ -1,11 +1,13 @@
 //! The one place that decides, without a worker around it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stytch_gateway::access::Gate;
+use http::{HeaderMap, HeaderValue, Method, header};
 use stytch_gateway::access::authn::fetcher::{self, Fetcher};
 use stytch_gateway::access::authn::{self, Authn, checker, keys, registry};
+use stytch_gateway::access::{Gate, RequestHead};
 use stytch_gateway::config::{self, Config};
 use stytch_gateway::limiter::Limiter;
 use stytch_gateway::metrics::Metrics;
@@ -57,4 +59,23 @@ pub(crate) fn gate(config: &Config, start: impl FnOnce(Fetcher) -> fetcher::Hand
     let changes = Arc::default();
     let shared = authn::Shared { keys, fetcher, checker: asking, registry, changes, limiter, policies: None };
     Gate::new(config, Authn::new(config, shared, Metrics::new(1).worker(0)))
+}
+
+/// Headers with a credential.
+pub(crate) fn bearing(token: &str) -> HeaderMap {
+    HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::try_from(format!("Bearer {token}")).unwrap())])
+}
+
+/// A plain request, now.
+pub(crate) fn request(headers: &HeaderMap) -> RequestHead<'_> {
+    RequestHead {
+        method: &Method::GET,
+        host: "app.test",
+        path: "/x",
+        encoded_slash: false,
+        query: None,
+        headers,
+        client: IpAddr::from([127, 0, 0, 1]),
+        received_at: stytch_gateway::clock::unix_millis(),
+    }
 }

@@ -1,19 +1,16 @@
 //! Verification keys: fetched at start, in the background and when a key id is new, never by each
 //! request (DESIGN.md section 4).
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::{HeaderMap, HeaderValue, Method, header};
 use serde_json::json;
 use stytch_emulator::{Emulator, Fault, Key};
-use stytch_gateway::access::RequestHead;
 use stytch_gateway::access::authn::fetcher::{Fetcher, Handle, Outcome};
 use stytch_gateway::access::authn::keys::KeySet;
 use tokio::sync::mpsc;
 
-use crate::gate::{gate, settings};
+use crate::gate::{bearing, gate, request, settings};
 use crate::world::{World, until};
 
 const JWKS: &str = "/v1/b2b/sessions/jwks/";
@@ -61,24 +58,14 @@ async fn keys_that_came_meanwhile_count_whatever_came_of_the_fetch() {
         };
         load().await;
         world.emulator.rotate_keys(false);
-        let bearer = format!("Bearer {}", world.session().session_jwt);
-        let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::try_from(bearer).unwrap())]);
-        let head = RequestHead {
-            method: &Method::GET,
-            host: "app.test",
-            path: "/x",
-            encoded_slash: false,
-            query: None,
-            headers: &headers,
-            client: IpAddr::from([127, 0, 0, 1]),
-            received_at: stytch_gateway::clock::unix_millis(),
-        };
+        let headers = bearing(&world.session().session_jwt);
+        let request = request(&headers);
         let meanwhile = async {
             let reply = asked.recv().await.unwrap();
             load().await;
             reply.send(outcome).unwrap();
         };
-        let (decided, ()) = tokio::join!(gate.decide(&head), meanwhile);
+        let (decided, ()) = tokio::join!(gate.decide(&request), meanwhile);
         assert!(decided.is_ok(), "{outcome:?}");
     }
 }

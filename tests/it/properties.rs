@@ -17,7 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::LocalSet;
 
 use crate::client::find;
-use crate::gate::{gate, scheduled, settings};
+use crate::gate::{bearing, gate, request, scheduled, settings};
 use crate::world::World;
 
 /// Enough to meet most pairs of pieces; the samples are small, so that all of it stays quick.
@@ -240,23 +240,12 @@ fn what_counts_for_nobody_any_more_is_forgotten() {
     let config = settings(&world);
     let local = LocalSet::new();
     let gate = local.block_on(&runtime, async { gate(&config, scheduled) });
-    let now = stytch_gateway::clock::unix_millis();
-    let bearer = format!("Bearer {}", world.session().session_token);
-    let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::try_from(bearer).unwrap())]);
-    let asked = RequestHead {
-        method: &Method::GET,
-        host: "app.test",
-        path: "/x",
-        encoded_slash: false,
-        query: None,
-        headers: &headers,
-        client: IpAddr::from([127, 0, 0, 1]),
-        received_at: now,
-    };
+    let headers = bearing(&world.session().session_token);
+    let asked = request(&headers);
     assert!(local.block_on(&runtime, gate.decide(&asked)).is_ok());
     // A minute, an outage, and what is kept on.
     for (minutes, kept) in [(0, 1), (11, 1), (25, 1), (27, 0)] {
-        gate.authn().forget_old(now + minutes * 60_000);
+        gate.authn().forget_old(asked.received_at + minutes * 60_000);
         assert_eq!(gate.authn().len(), kept, "after {minutes} minutes");
     }
 }
