@@ -9,8 +9,8 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
-def built(*arguments: str, name: str) -> pathlib.Path:
-    subprocess.run(["cargo", "build", "--quiet", "--locked", *arguments], cwd=ROOT, check=True)
+def built(name: str) -> pathlib.Path:
+    subprocess.run([ROOT / "scripts/lib/build"], cwd=ROOT, check=True)
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     return target / "debug" / name
 
@@ -22,4 +22,4 @@ def root() -> pathlib.Path:
 
 @pytest.fixture(scope="session")
 def gateway() -> pathlib.Path:
-    return built("--package", "stytch-gateway", "--bin", "stytch-gateway", name="stytch-gateway")
+    return built("stytch-gateway")

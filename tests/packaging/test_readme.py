@@ -35,7 +35,7 @@ def free_ports(count):
 @pytest.fixture
 def demo(tmp_path):
     """The demo on ports of its own, with its settings: what the README says to what is in its place."""
-    program = built("--example", "demo", name="examples/demo")
+    program = built("examples/demo")
     ports = dict(zip(DEFAULTS.values(), free_ports(len(DEFAULTS))))
     arguments = [word for option, port in DEFAULTS.items() for word in (option, f"127.0.0.1:{ports[port]}")]
     settings = tmp_path / "demo.toml"
