@@ -53,7 +53,9 @@ impl Intake {
                 let mut read = ReadBuf::new(read);
                 ready!(stream.poll_read(cx, &mut read))?;
                 // The allocator has powers of two at hand; what lies between is cut out of more.
-                self.held.reserve(read.filled().len().next_power_of_two());
+                if !read.filled().is_empty() {
+                    self.held.reserve(read.filled().len().next_power_of_two());
+                }
                 self.held.extend_from_slice(read.filled());
                 Poll::Ready(Ok(read.filled().len()))
             })
