@@ -4,7 +4,7 @@
 //! space before the colon, no folded line, no CR or LF of its own.
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 const LINE_END: &[u8] = b"\r\n";
 
@@ -27,6 +27,14 @@ pub fn read_fields(
         take(name, HeaderValue::from_maybe_shared(value).ok()?).then_some(())?;
         lines = rest;
     }
+}
+
+/// Reads the lines of a trailer, with the empty line behind them.
+#[must_use]
+pub fn read_trailers(lines: &Bytes) -> Option<HeaderMap> {
+    let mut trailers = HeaderMap::new();
+    read_fields(lines, lines, |name, value| trailers.try_append(name, value).is_ok())?;
+    Some(trailers)
 }
 
 /// The line that bytes begin with, and what is behind its end.

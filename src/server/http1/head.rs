@@ -37,10 +37,3 @@ pub(super) fn read(head: &Bytes, fields: usize) -> Option<(Parts, Manner)> {
     (parts.method, parts.version, parts.headers) = (method, version, headers);
     Some((parts, manner))
 }
-
-/// Reads the lines of a trailer, with the empty line behind them.
-pub(super) fn read_trailers(lines: &Bytes) -> Option<HeaderMap> {
-    let mut trailers = HeaderMap::new();
-    read_fields(lines, lines, |name, value| trailers.try_append(name, value).is_ok())?;
-    Some(trailers)
-}

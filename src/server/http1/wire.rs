@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Manner, head};
 use crate::clock::CoarseClock;
+use crate::field_lines::read_trailers;
 use crate::intake::Intake;
 use crate::server::connection::Remains;
 use crate::server::corked::Corked;
@@ -217,7 +218,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Wire<S> {
         if framing.in_body() || self.trailers.borrow().len() <= EMPTY_LINE {
             return None;
         }
-        let trailers = head::read_trailers(&self.trailers.take().into());
+        let trailers = read_trailers(&self.trailers.take().into());
         Some(trailers.map(Frame::trailers).ok_or(incoming::Error::Malformed))
     }
 

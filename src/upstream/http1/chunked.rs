@@ -1,12 +1,11 @@
 //! Chunked bodies (RFC 9112 section 7.1), read strictly: lines end in CR LF, sizes have no sign and
 //! fit, extensions and trailers have an end.
 
-use bytes::{Buf as _, Bytes, BytesMut};
-use http::HeaderMap;
+use bytes::{Buf as _, BytesMut};
 
 use super::Error;
 use super::decoder::{Piece, take};
-use crate::field_lines::read_fields;
+use crate::field_lines::read_trailers;
 
 /// Bytes of a line with a size, its extensions included.
 const MOST_LINE: usize = 4 * 1024;
@@ -95,7 +94,9 @@ impl Chunked {
             };
         };
         self.next = Next::Done;
-        let trailers = fields(&held.split_to(end).freeze())?;
+        let trailers = read_trailers(&held.split_to(end).freeze());
+        let trailers = trailers.filter(|trailers| trailers.len() <= MOST_FIELDS);
+        let trailers = trailers.ok_or(Error::Malformed("the trailers are none"))?;
         Ok(if trailers.is_empty() { Piece::End } else { Piece::Trailers(trailers) })
     }
 }
@@ -141,13 +142,4 @@ const fn is_control(byte: u8) -> bool {
 
 fn has_bare_lf(lines: &[u8]) -> bool {
     memchr::memchr_iter(b'\n', lines).any(|lf| lf == 0 || lines[lf - 1] != b'\r')
-}
-
-fn fields(lines: &Bytes) -> Result<HeaderMap, Error> {
-    let mut trailers = HeaderMap::new();
-    let read = read_fields(lines, lines, |name, value| {
-        trailers.append(name, value);
-        trailers.len() <= MOST_FIELDS
-    });
-    read.map(|()| trailers).ok_or(Error::Malformed("the trailers are none"))
 }
